@@ -1,0 +1,240 @@
+"""One clustering of boxes, from which every figure about agreement is made.
+
+Boxes of different people on the same image belong to one object when they overlap enough. Almost
+always the boxes linked by such overlaps hold one box per person, and that is the answer. Where a
+person has two boxes in reach, the links are taken strongest first, a shared label counting as
+``bonus`` of overlap, and two groups join only while no person would be in them twice. What is left
+over is an object that one person saw.
+
+The result does not depend on who is called what, nor on the order of boxes or images: equal links
+are taken in the order of their coordinates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from consensus.marks import Floats, Ints, Marks, usable
+from consensus.overlap import hulls, pair_iou
+from pool.boxes import as_boxes
+from pool.schema import BadInput
+
+TAU = 0.5
+BONUS = 0.2
+
+PAIRS_AT_ONCE = 2_000_000
+"""Pairs held in memory together, about 300 bytes each."""
+
+
+class Columns(NamedTuple):
+    """n boxes: ``boxes`` (n, 4), every other column (n,), names as numbers."""
+
+    boxes: Floats
+    turn: Floats
+    label: Ints
+    person: Ints
+    task: Ints
+    aspect: Floats
+
+    def rows(self, keep: Ints) -> Columns:
+        """The same columns of some boxes."""
+        return Columns(
+            self.boxes[keep], self.turn[keep], self.label[keep],
+            self.person[keep], self.task[keep], self.aspect[keep],
+        )  # fmt: skip
+
+
+def cluster(
+    boxes: ArrayLike,
+    labels: Sequence[Hashable] | NDArray[np.generic],
+    annotators: Sequence[Hashable] | NDArray[np.generic],
+    tau: float = TAU,
+    bonus: float = BONUS,
+    *,
+    tasks: Sequence[Hashable] | NDArray[np.generic] | None = None,
+    turns: ArrayLike | None = None,
+    aspects: ArrayLike | None = None,
+) -> Ints:
+    """Which object each box is of.
+
+    Args:
+        boxes: (n, 4) rows ``x1, y1, x2, y2`` in any unit.
+        labels: (n,) names or numbers; None is a label of its own.
+        annotators: (n,) who drew it.
+        tau: least IoU of two boxes of one object, in (0, 1].
+        bonus: overlap that a shared label is worth where boxes compete, 0 or more.
+        tasks: (n,) which image it is on; all on one by default.
+        turns: (n,) rotation in degrees clockwise about the top-left corner; upright by default.
+        aspects: (n,) width / height of the image, for turned boxes in normalised coordinates.
+
+    Returns:
+        (n,) object numbers from 0, in the order of first appearance, never two boxes of one person
+        or of two images in one object; -1 for what is no box (no area, or not finite).
+
+    Raises:
+        BadInput: columns of different length, or ``tau`` or ``bonus`` out of range.
+    """
+    if not 0.0 < tau <= 1.0:
+        raise BadInput("tau", "above 0 and at most 1", tau)
+    if not 0.0 <= bonus < float("inf"):
+        raise BadInput("bonus", "0 or more", bonus)
+    rows = as_boxes(boxes)
+    n = len(rows)
+    given = Columns(
+        boxes=rows,
+        turn=np.zeros(n) if turns is None else np.asarray(turns, dtype=np.float64),
+        label=_codes(labels),
+        person=_codes(annotators),
+        task=np.zeros(n, dtype=np.intp) if tasks is None else _codes(tasks),
+        aspect=np.ones(n) if aspects is None else np.asarray(aspects, dtype=np.float64),
+    )
+    for name, column in given._asdict().items():
+        if column.shape[0] != n or column.ndim != (2 if name == "boxes" else 1):
+            raise BadInput(f"the column of each box's {name}", f"of shape ({n},)", column.shape)
+    ids = np.full(n, -1, dtype=np.intp)
+    keep = np.flatnonzero(usable(rows, given.turn))
+    ids[keep] = _objects(given.rows(keep), tau, bonus)
+    return ids
+
+
+def cluster_marks(marks: Marks, tau: float = TAU, bonus: float = BONUS) -> Ints:
+    """`cluster` of all boxes of ``marks``, (n,), none of which is -1."""
+    return cluster(
+        marks.boxes, marks.label, marks.annotator, tau, bonus,
+        tasks=marks.sample, turns=marks.turn, aspects=marks.aspect,
+    )  # fmt: skip
+
+
+def cross_pairs(group: Ints, person: Ints) -> Iterator[tuple[Ints, Ints]]:
+    """All pairs of rows of one group and of two people, in blocks; ``person[i] < person[j]``."""
+    order = np.lexsort((person, group))
+    g, p = group[order], person[order]
+    n = len(order)
+    if n == 0:
+        return
+    new_group = np.flatnonzero(np.diff(g, prepend=g[0] - 1))
+    new_person = np.flatnonzero((np.diff(g, prepend=g[0] - 1) != 0) | (np.diff(p, prepend=p[0]) != 0))
+    end_group = np.repeat(np.append(new_group[1:], n), np.diff(np.append(new_group, n)))
+    end_person = np.repeat(np.append(new_person[1:], n), np.diff(np.append(new_person, n)))
+    partners = end_group - end_person
+    total = np.cumsum(partners)
+    start = 0
+    while start < n:
+        done = total[start - 1] if start else 0
+        stop = max(int(np.searchsorted(total, done + PAIRS_AT_ONCE, side="right")), start + 1)
+        count = partners[start:stop]
+        i = np.repeat(np.arange(start, stop), count)
+        j = (
+            np.arange(i.size)
+            - np.repeat(np.cumsum(count) - count, count)
+            + np.repeat(end_person[start:stop], count)
+        )
+        yield order[i], order[j]
+        start = stop
+
+
+def every_pair(group: Ints, person: Ints) -> tuple[Ints, Ints]:
+    """`cross_pairs` in one piece."""
+    blocks = list(cross_pairs(group, person))
+    if not blocks:
+        return np.zeros(0, dtype=np.intp), np.zeros(0, dtype=np.intp)
+    return np.concatenate([i for i, _ in blocks]), np.concatenate([j for _, j in blocks])
+
+
+def _codes(values: Sequence[Hashable] | NDArray[np.generic]) -> Ints:
+    """Numbers for names, in the order of the names, so that they do not depend on the rows' order."""
+    array = np.asarray(values) if isinstance(values, np.ndarray) else None
+    if array is not None and array.dtype != object:
+        return np.asarray(np.unique(array, return_inverse=True)[1], dtype=np.intp)
+    names = sorted(set(values), key=lambda name: (name is None, type(name).__name__, str(name)))
+    number = {name: k for k, name in enumerate(names)}
+    return np.array([number[value] for value in values], dtype=np.intp)
+
+
+def _links(marks: Columns, tau: float) -> tuple[Ints, Ints, Floats]:
+    """Pairs of boxes of two people on one image that overlap by at least ``tau``, and by how much."""
+    found: list[tuple[Ints, Ints, Floats]] = []
+    left, top, right, bottom = hulls(marks.boxes, marks.turn, marks.aspect).T.copy()
+    for i, j in cross_pairs(marks.task, marks.person):
+        # Most pairs are apart: they leave before the costly part.
+        for low, high in ((left, right), (top, bottom)):
+            close = (low[i] < high[j]) & (low[j] < high[i])
+            i, j = i[close], j[close]
+        iou = pair_iou(marks.boxes[i], marks.boxes[j], marks.turn[i], marks.turn[j], marks.aspect[i])
+        near = iou >= tau
+        found.append((i[near], j[near], iou[near]))
+    if not found:
+        none = np.zeros(0, dtype=np.intp)
+        return none, none, np.zeros(0)
+    first, second, overlap = (np.concatenate(column) for column in zip(*found, strict=True))
+    return first, second, overlap
+
+
+def _objects(marks: Columns, tau: float, bonus: float) -> Ints:
+    """Object numbers of boxes that are all usable."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    n = len(marks.boxes)
+    if n == 0:
+        return np.zeros(0, dtype=np.intp)
+    first, second, iou = _links(marks, tau)
+    graph = coo_array((np.ones(len(first), dtype=np.int8), (first, second)), shape=(n, n))
+    part = connected_components(graph, directed=False)[1].astype(np.intp)
+
+    people = int(marks.person.max()) + 1
+    pairs, count = np.unique(part * people + marks.person, return_counts=True)
+    crowded = np.zeros(n, dtype=np.bool_)
+    crowded[pairs[count > 1] // people] = True  # parts with two boxes of one person
+    competing = np.flatnonzero(crowded[part])
+    if competing.size:
+        links = np.flatnonzero(crowded[part[first]])
+        i, j = first[links], second[links]
+        rank = np.zeros(n, dtype=np.intp)
+        rank[competing] = _ranks(marks.rows(competing))
+        weight = iou[links] + bonus * (marks.label[i] == marks.label[j])
+        order = _strongest_first(rank[i], rank[j], weight)
+        part[competing] = n + _join(competing, marks.person, i[order], j[order])
+    _, start, number = np.unique(part, return_index=True, return_inverse=True)
+    return np.asarray(np.argsort(np.argsort(start))[number])
+
+
+def _ranks(marks: Columns) -> Ints:
+    """Each box's place in the order of coordinates; a person's second copy comes after the first."""
+    looks = np.column_stack([marks.boxes, marks.turn, marks.label]) + 0.0  # -0.0 is 0.0
+    look = np.unique(looks, axis=0, return_inverse=True)[1].reshape(-1)
+    order = np.lexsort((look, marks.person, marks.task))
+    key = np.column_stack([look, marks.person, marks.task])[order]
+    fresh = np.flatnonzero(np.any(np.diff(key, axis=0, prepend=key[:1] - 1) != 0, axis=1))
+    copy = np.empty(len(look), dtype=np.intp)
+    copy[order] = np.arange(len(look)) - np.repeat(fresh, np.diff(np.append(fresh, len(look))))
+    return np.asarray(look * (int(copy.max()) + 1) + copy)
+
+
+def _strongest_first(rank_i: Ints, rank_j: Ints, weight: Floats) -> Ints:
+    """Order of the links: identical boxes, then by weight, then by coordinates."""
+    low, high = np.minimum(rank_i, rank_j), np.maximum(rank_i, rank_j)
+    return np.asarray(np.lexsort((high, low, -weight, low != high)), dtype=np.intp)
+
+
+def _join(members: Ints, person: Ints, first: Ints, second: Ints) -> Ints:
+    """Join groups along the links while nobody is in a group twice; a representative per member."""
+    parent = {int(m): int(m) for m in members}
+    people = {int(m): 1 << int(person[m]) for m in members}
+
+    def root(k: int) -> int:
+        while parent[k] != k:
+            parent[k] = parent[parent[k]]
+            k = parent[k]
+        return k
+
+    for i, j in zip(first.tolist(), second.tolist(), strict=True):
+        a, b = root(i), root(j)
+        if a != b and not people[a] & people[b]:
+            parent[b] = a
+            people[a] |= people[b]
+    return np.array([root(int(m)) for m in members], dtype=np.intp)
