@@ -1,0 +1,194 @@
+"""The HTTP door: what Label Studio asks of an ML backend, and what Prometheus asks of a service.
+
+/health and /setup answer from memory: Label Studio asks them before everything else, and a page of
+its own waits. /webhook answers once the event is on disk. /predict waits for a process of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hmac
+import json
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import JSONResponse, PlainTextResponse
+from pydantic import ValidationError
+from starlette.datastructures import State
+
+from backend import heartbeat
+from backend.house import House
+from backend.inbox import Inbox
+from backend.metrics import exposition
+from backend.predictor import Predictor
+from backend.settings import Settings
+from backend.studio import protocol
+from pool.schema import ThresherError, UnknownRecord
+
+log = logging.getLogger("thresher.app")
+
+NOT_CONNECTED = "thresher-not-connected"
+SECRET_HEADER = "x-thresher-secret"
+REFRESH_SECONDS = 1.0
+OPEN_ROUTES = ("/", "/health")
+Next = Callable[[Request], Awaitable[Response]]
+
+
+@dataclass
+class Memory:
+    """What /setup and the secret check need, so that neither touches the ledger."""
+
+    versions: dict[int, str] = field(default_factory=dict)
+    secrets: dict[int, str] = field(default_factory=dict)
+
+    def refresh(self, house: House) -> None:
+        """Read champions and secrets from the ledger."""
+        projects = house.pool.projects()
+        champions = {p.id: house.pool.champion(p.id) for p in projects}
+        self.versions = {project: m.version for project, m in champions.items() if m is not None}
+        self.secrets = {p.id: p.secret for p in projects}
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The service; opening it starts nothing that outlives it."""
+    memory = Memory()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        house = House(settings)
+        app.state.house, app.state.inbox, app.state.predictor = (
+            house,
+            Inbox(house.pool),
+            Predictor(settings),
+        )
+        memory.refresh(house)
+        watcher = asyncio.create_task(_watch(memory, app.state))
+        yield
+        watcher.cancel()
+        with suppress(asyncio.CancelledError):
+            await watcher
+        await app.state.inbox.close()
+        app.state.predictor.close()
+        house.close()
+
+    app = FastAPI(title="thresher", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    _guard(app, settings, memory)
+    _routes(app, settings, memory)
+    return app
+
+
+async def _watch(memory: Memory, state: State) -> None:
+    """Follow the ledger; a new champion's weights are loaded before somebody waits for them."""
+    warm: dict[int, str] = {}
+    said = 0
+    while True:
+        await asyncio.sleep(REFRESH_SECONDS)
+        for project in [p for p, version in memory.versions.items() if warm.get(p) != version]:
+            warm[project] = memory.versions[project]
+            state.predictor.warm(project)
+        try:
+            await asyncio.to_thread(memory.refresh, state.house)
+            if state.inbox.received != said:
+                said = state.inbox.received
+                await asyncio.to_thread(heartbeat.hear, state.house.pool, said)
+        except ThresherError as error:  # a busy ledger: what is in memory still holds
+            log.warning("%s", error)
+
+
+def _guard(app: FastAPI, settings: Settings, memory: Memory) -> None:
+    """Every route but /health needs Basic auth when it is set; webhooks may bring their secret instead."""
+
+    @app.middleware("http")
+    async def guard(request: Request, proceed: Next) -> Response:
+        if request.url.path not in OPEN_ROUTES and not _allowed(request, settings, memory):
+            return JSONResponse(
+                {"error": "unauthorised"}, 401, {"WWW-Authenticate": 'Basic realm="thresher"'}
+            )
+        return await proceed(request)
+
+    @app.exception_handler(ThresherError)
+    async def sentence(_: Request, error: Exception) -> Response:
+        return JSONResponse({"error": str(error)}, 404 if isinstance(error, UnknownRecord) else 400)
+
+    @app.exception_handler(ValidationError)
+    async def invalid(_: Request, error: Exception) -> Response:
+        assert isinstance(error, ValidationError)
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "body"
+        return JSONResponse({"error": f"{where}: {first['msg']}", "got": repr(first["input"])[:200]}, 400)
+
+
+def _allowed(request: Request, settings: Settings, memory: Memory) -> bool:
+    given = request.headers.get(SECRET_HEADER)
+    if given is not None and request.url.path == "/webhook":
+        # Compared with every secret there is, so that the time taken tells nothing.
+        matches = [hmac.compare_digest(given.encode(), known.encode()) for known in memory.secrets.values()]
+        return any(matches)
+    if settings.basic_user is None or settings.basic_pass is None:
+        return True
+    wanted = f"{settings.basic_user}:{settings.basic_pass.get_secret_value()}".encode()
+    header = request.headers.get("authorization", "")
+    expected = "Basic " + base64.b64encode(wanted).decode()
+    return hmac.compare_digest(header.encode(), expected.encode())
+
+
+def _routes(app: FastAPI, settings: Settings, memory: Memory) -> None:
+    @app.get("/")
+    @app.get("/health")
+    async def health() -> dict[str, Any]:
+        return protocol.health(next(iter(memory.versions.values()), None))
+
+    @app.post("/setup")
+    async def setup(request: Request) -> dict[str, Any]:
+        asked = protocol.SetupRequest.model_validate(await _json(request))
+        return protocol.setup(memory.versions.get(asked.project_id, NOT_CONNECTED))
+
+    @app.get("/versions")
+    async def versions(request: Request) -> dict[str, Any]:
+        house: House = request.app.state.house
+        known = await asyncio.to_thread(
+            lambda: [m.version for p in house.pool.projects() for m in house.pool.models(p.id)]
+        )
+        return {"versions": known, "message": "ok"}
+
+    @app.post("/predict")
+    async def predict(request: Request) -> dict[str, Any]:
+        asked = protocol.PredictRequest.model_validate(await _json(request))
+        project = asked.project_id
+        if project is None or project not in memory.versions:
+            log.warning("project %s asks for predictions but is not connected: `thresher connect`", project)
+            return protocol.predictions(asked.tasks, {}, NOT_CONNECTED)
+        version = memory.versions[project]
+        predictor: Predictor = request.app.state.predictor
+        found = await asyncio.to_thread(predictor.answer, project, asked)
+        return protocol.predictions(asked.tasks, found, version)
+
+    @app.post("/webhook")
+    async def webhook(request: Request) -> JSONResponse:
+        body = await _json(request)
+        # Label Studio's Start Training button cannot carry the secret; all it can cause is one queued job.
+        trusted = request.headers.get(SECRET_HEADER) is not None or settings.basic_user is not None
+        events = [e for e in protocol.events(body) if trusted or e.action == protocol.START_TRAINING]
+        if events:
+            await request.app.state.inbox.put(events)
+        return JSONResponse({"status": "ok", "events": len(events)}, 201 if events else 200)
+
+    @app.get("/metrics")
+    async def metrics(request: Request) -> PlainTextResponse:
+        text = await asyncio.to_thread(exposition, request.app.state.house)
+        return PlainTextResponse(text, media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+async def _json(request: Request) -> dict[str, Any]:
+    try:
+        body = json.loads(await request.body())
+    except ValueError:
+        body = None
+    if not isinstance(body, dict):
+        raise ThresherError("The body must be a JSON object.")
+    return body

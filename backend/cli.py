@@ -1,0 +1,337 @@
+"""The command line: the loop's verbs, and what runs and mends the service around them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pool.schema import ThresherError
+
+if TYPE_CHECKING:
+    from backend.house import House
+
+cli = typer.Typer(
+    name="thresher",
+    help="Active-learning labeling for Label Studio: add, prelabel, ask, collect, audit, retrain, again.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+ProjectOption = Annotated[
+    int | None,
+    typer.Option(
+        "--project", "-p", help="Label Studio project id; may be left out when only one is connected."
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
+WaitOption = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the job, or only queue it.")]
+VERBS = "The loop"
+SERVICE = "The service"
+
+
+def main() -> None:
+    """Run the command line; what a person can mend becomes one sentence and exit status 1."""
+    from backend import console
+
+    try:
+        cli()
+    except ThresherError as error:
+        console.fail(str(error))
+    except KeyboardInterrupt:
+        console.err.print("stopped")
+        sys.exit(130)
+
+
+@contextmanager
+def _house() -> Iterator[House]:
+    from backend import settings
+    from backend.house import open_house
+
+    with open_house(settings.load()) as house:
+        yield house
+
+
+@cli.command(rich_help_panel=VERBS)
+def add(
+    paths: Annotated[list[Path], typer.Argument(help="Image files and folders of images.")],
+    project: ProjectOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Bring images into the pool and make a Label Studio task of each."""
+    from backend import console, loop
+    from backend.house import Job
+
+    with _house() as house, console.bars(show=not as_json) as tell:
+        target = house.only_project(project)
+        report = loop.add(house, target.id, paths, Job("add", tell))
+        failures = [f for f in house.pool.failures(None) if f.stage == "add"]
+    if as_json:
+        console.emit({**report, "failures": failures})
+        return
+    console.facts(f"Added to project {target.id} ({target.title})", report)
+    for failure in failures[:10]:
+        console.say(f"  {failure.subject}: {failure.message}")
+
+
+@cli.command(rich_help_panel=VERBS)
+def prelabel(project: ProjectOption = None, wait: WaitOption = True, as_json: JsonOption = False) -> None:
+    """Let the champion draw boxes on every image it has not seen, and push them to Label Studio."""
+    _job("prelabel", project, wait, as_json)
+
+
+@cli.command(rich_help_panel=VERBS)
+def ask(
+    size: Annotated[
+        int | None, typer.Option("--size", "-n", min=1, help="Images to ask people about.")
+    ] = None,
+    project: ProjectOption = None,
+    wait: WaitOption = True,
+    as_json: JsonOption = False,
+) -> None:
+    """Choose the images worth a person's time, say why, and put them first in the queue."""
+    _ask(size, project, wait, as_json)
+
+
+@cli.command(rich_help_panel=VERBS)
+def collect(
+    full: Annotated[
+        bool, typer.Option("--full", help="Compare every task, not only what changed.")
+    ] = False,
+    project: ProjectOption = None,
+    wait: WaitOption = True,
+    as_json: JsonOption = False,
+) -> None:
+    """Bring home what people submitted, edited, skipped and deleted."""
+    _job("collect", project, wait, as_json, full=full)
+
+
+@cli.command(rich_help_panel=VERBS)
+def audit(project: ProjectOption = None, as_json: JsonOption = False) -> None:
+    """Show how far people agree on the images that several of them labelled."""
+    from backend import console, loop
+    from backend.house import Job
+
+    with _house() as house:
+        target = house.only_project(project)
+        report = loop.audit(house, target.id, Job("audit"))
+        found = house.pool.consensus(target.id)
+        names = {s.id: s.name for s in house.pool.samples(list(found)).values()}
+    worst = sorted(found.values(), key=lambda c: (-c.disputed, c.score if c.score is not None else 1.0))
+    if as_json:
+        tasks = [
+            {"sample": c.sample, "name": names[c.sample], "score": c.score, "disputed": c.disputed}
+            for c in worst
+        ]
+        console.emit({**report, "tasks": tasks})
+        return
+    console.facts(f"Agreement in project {target.id} ({target.title})", report)
+    rows = [
+        [names[c.sample], c.score if c.score is None else round(c.score, 3), c.disputed, len(c.annotators)]
+        for c in worst
+    ]
+    if rows:
+        console.table(
+            "Most disputed first", ["image", "consensus score", "disputed", "annotators"], rows[:15]
+        )
+
+
+@cli.command(rich_help_panel=VERBS)
+def retrain(project: ProjectOption = None, wait: WaitOption = True, as_json: JsonOption = False) -> None:
+    """Train on what people said; promote only a model that is not worse on the holdout."""
+    _job("learn", project, wait, as_json)
+
+
+@cli.command("round", rich_help_panel=VERBS)
+def round_(
+    half: Annotated[
+        str, typer.Argument(help="ask (before people) or learn (after them)", metavar="ask|learn")
+    ],
+    size: Annotated[
+        int | None, typer.Option("--size", "-n", min=1, help="Images to ask people about.")
+    ] = None,
+    project: ProjectOption = None,
+    wait: WaitOption = True,
+    as_json: JsonOption = False,
+) -> None:
+    """Run one half of a round: ask = prelabel, push, ask; learn = collect, audit, retrain, push."""
+    from pool.schema import BadInput
+
+    if half == "ask":
+        _ask(size, project, wait, as_json)
+    elif half == "learn":
+        _job("learn", project, wait, as_json)
+    else:
+        raise BadInput("round", "ask or learn", half)
+
+
+@cli.command(rich_help_panel=SERVICE)
+def connect(
+    project: Annotated[
+        int, typer.Argument(help="Id of the Label Studio project, as in its address /projects/ID/.")
+    ],
+    weights: Annotated[
+        str | None, typer.Option(help="Weights to start from: a name such as yolo11n.pt, or a path.")
+    ] = None,
+    cold_start: Annotated[
+        bool,
+        typer.Option("--cold-start", help="The weights know none of the labels: begin with a fresh head."),
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Set up a Label Studio project: backend, webhook, queue, tabs, model. Twice changes nothing."""
+    from backend import connecting, console
+
+    with _house() as house:
+        target, steps = connecting.connect(house, project, weights, cold_start=cold_start)
+        model = house.champion(project)
+    if as_json:
+        console.emit({"project": target.id, "model_version": model.version, "steps": steps})
+        return
+    console.table(
+        f"Project {target.id} ({target.title})",
+        ["what", "", "detail"],
+        [[s.what, s.state, s.detail] for s in steps],
+    )
+    console.say(
+        f"Serving [bold]{model.version}[/]. Next: `thresher add FOLDER`, then `thresher round ask`."
+    )
+
+
+@cli.command(rich_help_panel=SERVICE)
+def serve(
+    worker: Annotated[
+        bool, typer.Option("--worker/--no-worker", help="Also start a worker process.")
+    ] = True,
+) -> None:
+    """Serve Label Studio's ML backend requests, webhooks and metrics."""
+    from backend import service, settings
+
+    service.serve(settings.load(), with_worker=worker)
+
+
+@cli.command(rich_help_panel=SERVICE)
+def worker() -> None:
+    """Run queued jobs until stopped; a job that a killed worker left is finished first."""
+    from backend import service, settings
+
+    service.work(settings.load())
+
+
+@cli.command(rich_help_panel=SERVICE)
+def status(project: ProjectOption = None, as_json: JsonOption = False) -> None:
+    """Show what the pool holds, what runs, and which model serves."""
+    from backend import overview
+
+    with _house() as house:
+        overview.show(house, project, as_json=as_json)
+
+
+@cli.command(rich_help_panel=SERVICE)
+def cancel(
+    job: Annotated[str, typer.Argument(help="Id of a job, from `thresher status`.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Stop a job; what its finished steps did stays."""
+    from backend import console
+    from backend.workflows import Jobs
+
+    with _house() as house:
+        jobs = Jobs(house.settings)
+        jobs.cancel(job)
+        now = jobs.status(job)
+    console.emit(now) if as_json else console.say(f"{job}: {now.state}")
+
+
+@cli.command(rich_help_panel=SERVICE)
+def resume(
+    job: Annotated[str, typer.Argument(help="Id of a job, from `thresher status`.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Go on with a cancelled job after its last finished step."""
+    from backend import console
+    from backend.workflows import Jobs
+
+    with _house() as house:
+        jobs = Jobs(house.settings)
+        jobs.resume(job)
+        now = jobs.status(job)
+    console.emit(now) if as_json else console.say(f"{job}: {now.state}")
+
+
+@cli.command(rich_help_panel=SERVICE)
+def doctor(project: ProjectOption = None, as_json: JsonOption = False) -> None:
+    """Look for every known cause of silence between Label Studio and this service, with its fix."""
+    from backend import connecting, console
+
+    with _house() as house:
+        findings = connecting.diagnose(house, project)
+    if as_json:
+        console.emit(findings)
+    else:
+        marks = {"ok": "✓", "warning": "!", "problem": "✗"}
+        console.table(
+            "Doctor",
+            ["", "check", "found", "what to do"],
+            [[marks[f.state], f.check, f.detail, f.fix] for f in findings],
+        )
+    if any(f.state == "problem" for f in findings):
+        raise typer.Exit(1)
+
+
+@cli.command(rich_help_panel=SERVICE)
+def demo(
+    folder: Annotated[Path, typer.Option(help="Where the demo keeps everything.")] = Path(".demo"),
+    images: Annotated[
+        Path | None, typer.Option(help="A folder of your own pictures instead of drawn scenes.")
+    ] = None,
+    labels: Annotated[
+        str | None, typer.Option(help="Labels for your own pictures, separated by commas.")
+    ] = None,
+    weights: Annotated[str | None, typer.Option(help="Weights for your own pictures.")] = None,
+    count: Annotated[int, typer.Option(min=10, help="Drawn scenes to add.")] = 200,
+    studio_port: Annotated[int, typer.Option(help="Port of Label Studio.")] = 8080,
+    port: Annotated[int, typer.Option(help="Port of this service.")] = 9090,
+) -> None:
+    """Start Label Studio and this service with a pool of pictures, pre-labelled and ready to label."""
+    from backend.demo.run import Options, run
+
+    run(Options(folder, images, labels, weights, count, studio_port, port))
+
+
+@cli.command(rich_help_panel=SERVICE)
+def simulate(
+    folder: Annotated[Path, typer.Option(help="The folder of the running demo.")] = Path(".demo"),
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds to label and learn.")] = 1,
+    size: Annotated[
+        int | None, typer.Option("--size", "-n", min=1, help="Images asked in each further round.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Let the demo's simulated annotators label a round in Label Studio, then retrain."""
+    from backend.demo.simulation import simulate as run
+
+    run(folder, rounds, size, as_json=as_json)
+
+
+def _ask(size: int | None, project: int | None, wait: bool, as_json: bool) -> None:
+    from backend import settings
+
+    _job("ask", project, wait, as_json, size=size or settings.load().ask_size)
+
+
+def _job(kind: str, project: int | None, wait: bool, as_json: bool, **given: Any) -> None:
+    from backend import overview
+
+    with _house() as house:
+        overview.run_job(house, kind, project, wait=wait, as_json=as_json, given=given)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,251 @@
+"""``thresher demo``: Label Studio, this service and a pool of pictures, from nothing to a first batch."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from backend import connecting, console, loop, overview, processes
+from backend.demo import home
+from backend.demo.labeling import config_for
+from backend.demo.server import LabelStudioServer, migrated_template
+from backend.house import House, Job, open_house
+from backend.settings import Settings, child_environment
+from backend.workflows import Jobs
+from pool.schema import BadInput, StudioError
+
+WEIGHTS = Path(__file__).parent / "weights" / "street-bins.pt"
+FIRST_SEED = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What ``thresher demo`` was asked for; ``images`` None means drawn street scenes."""
+
+    folder: Path
+    images: Path | None = None
+    labels: str | None = None
+    weights: str | None = None
+    count: int = 200
+    studio_port: int = 8080
+    port: int = 9090
+
+
+def run(options: Options) -> None:
+    """Start everything, print where to look, and end everything on Ctrl-C or SIGTERM.
+
+    Raises:
+        BadInput: a port is taken, or pictures without labels (or the other way round) were given.
+    """
+    labels = check(options)
+    folder = options.folder.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    started = time.monotonic()
+    with ExitStack() as stack, _ending():
+        with console.bars(show=True) as tell:
+            pictures, server = _prepare(options, folder, tell)
+            stack.callback(server.stop)
+            house, service = _open(options, folder, server, stack)
+            project, report = _fill(options, house, server, pictures, labels, tell)
+        _tell_where(house, server, project, options, time.monotonic() - started)
+        console.table("Asked in this round", ["route", "images", "for example"], report)
+        _wait(server, service)
+
+
+def check(options: Options) -> tuple[str, ...]:
+    """The project's labels; everything that can be wrong is said before anything starts."""
+    from backend.demo.scenes import LABELS
+
+    if (options.images is None) != (options.labels is None):
+        raise BadInput(
+            "--images and --labels",
+            "given together",
+            "only one of them",
+            'For your own pictures: make demo IMAGES=/my/folder LABELS="cat,dog".',
+        )
+    if options.images is not None and not options.images.is_dir():
+        raise BadInput("--images", "a folder of pictures", str(options.images))
+    processes.require_free_port("127.0.0.1", options.studio_port, "--studio-port")
+    processes.require_free_port("127.0.0.1", options.port, "--port")
+    if options.labels is None:
+        return LABELS
+    named = tuple(dict.fromkeys(part.strip() for part in options.labels.split(",") if part.strip()))
+    if not named:
+        raise BadInput("--labels", "one or more names separated by commas", options.labels)
+    return named
+
+
+def _prepare(options: Options, folder: Path, tell: Callable[..., None]) -> tuple[Path, LabelStudioServer]:
+    """Label Studio starts in a thread while the scenes are drawn in this one."""
+
+    def start() -> LabelStudioServer:
+        began = lambda what, seconds: tell("start", 0, 0, f"{what}, {seconds:.0f} s")  # noqa: E731
+        template = migrated_template(folder / "template", began)
+        server = LabelStudioServer(folder / "studio", options.studio_port, template)
+        server.start(began)
+        tell("start", 1, 1, "Label Studio is up")
+        return server
+
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(start)
+        try:
+            pictures = options.images or draw(folder, options.count, tell)
+        except BaseException:
+            future.result().stop()
+            raise
+        return pictures, future.result()
+
+
+def draw(folder: Path, count: int, tell: Callable[..., None]) -> Path:
+    """Drawn scenes as JPEG files, with what is really in them in ``truth.json`` for the simulation."""
+    from backend.demo.scenes import jpeg, render
+
+    images = folder / "images"
+    images.mkdir(exist_ok=True)
+    truth_file = folder / "truth.json"
+    truth: dict[str, Any] = json.loads(truth_file.read_text()) if truth_file.exists() else {}
+    for seed in range(FIRST_SEED, FIRST_SEED + count):
+        path = images / f"street-{seed:05d}.jpg"
+        tell("draw", seed - FIRST_SEED, count)
+        if path.exists() and path.name in truth:
+            continue
+        scene = render(seed)
+        path.write_bytes(jpeg(scene))
+        truth[path.name] = [[r.label, r.box.x1, r.box.y1, r.box.x2, r.box.y2] for r in scene.regions]
+    truth_file.write_text(json.dumps(truth))
+    tell("draw", count, count)
+    return images
+
+
+def _open(
+    options: Options, folder: Path, server: LabelStudioServer, stack: ExitStack
+) -> tuple[House, subprocess.Popen[bytes]]:
+    settings = home.settings(folder, server, options.port)
+    house = stack.enter_context(open_house(settings))
+    service = processes.start(
+        processes.own_command("serve"), child_environment(settings), folder / "thresher.log"
+    )
+    stack.callback(processes.stop, service)
+    _await_service(settings, service, folder / "thresher.log")
+    return house, service
+
+
+def _fill(
+    options: Options,
+    house: House,
+    server: LabelStudioServer,
+    pictures: Path,
+    labels: tuple[str, ...],
+    tell: Callable[..., None],
+) -> tuple[int, list[list[object]]]:
+    folder = options.folder.resolve()
+    try:
+        known = home.load(folder)
+        project, people = known.project, known.people
+    except Exception:  # the first start: nothing is known yet
+        title = "Street bins" if options.images is None else (options.images.name[:40] or "My pictures")
+        made = house.studio.create_project(title.ljust(3, "."), config_for(labels))
+        project, people = int(made["id"]), ()
+    people = home.sign_up(server, people)
+    home.save(
+        folder,
+        home.Home(
+            project, options.studio_port, options.port, str(pictures), options.images is None, people
+        ),
+    )
+    cold = options.images is not None and options.weights is None
+    connecting.connect(house, project, options.weights or str(WEIGHTS), cold_start=cold)
+    loop.add(house, project, [pictures], Job("demo-add", tell))
+    jobs = Jobs(house.settings)
+    if not any(r.closed_at is None for r in house.pool.rounds(project)):
+        done = overview.follow_with(
+            house, jobs, jobs.start("ask", project, size=house.settings.ask_size), tell
+        )
+        if done.state != "done":
+            raise StudioError(
+                f"The first round could not be asked: {done.error}. See {folder / 'thresher.log'}."
+            )
+    jobs.close()
+    return project, routed(house, project)
+
+
+def routed(house: House, project: int) -> list[list[object]]:
+    """How many images the open round sent where, with a reason as an example."""
+    rounds = [r for r in house.pool.rounds(project) if r.closed_at is None]
+    decisions = house.pool.decisions(rounds[-1].id) if rounds else []
+    rows: list[list[object]] = []
+    for route, meaning in (("human", "one person"), ("double", "two people"), ("auto", "nobody")):
+        those = [d for d in decisions if d.route == route]
+        rows.append([f"{route} ({meaning})", len(those), those[0].reason if those else ""])
+    waiting = house.pool.counts(project)["tasks"] - len(decisions)
+    rows.append(["waiting in the pool", waiting, "less uncertain than those asked; served after them"])
+    return rows
+
+
+def _tell_where(
+    house: House, server: LabelStudioServer, project: int, options: Options, seconds: float
+) -> None:
+    admin = server.admin
+    console.facts(
+        f"Ready after {seconds:.0f} s",
+        {
+            "Label Studio": f"{server.url}/projects/{project}/data  (press Label All Tasks)",
+            "log-in": f"{admin.email}  {admin.password}",
+            "service": f"http://127.0.0.1:{options.port}/health",
+            "model": house.champion(project).version,
+            "next": f"thresher simulate --folder {options.folder}   (in another terminal)",
+            "stop": "Ctrl-C",
+        },
+    )
+
+
+def _await_service(
+    settings: Settings, service: subprocess.Popen[bytes], log: Path, patience: float = 90.0
+) -> None:
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline and service.poll() is None:
+        try:
+            if httpx.get(f"{settings.public_url}/health", timeout=1.0, trust_env=False).is_success:
+                return
+        except httpx.HTTPError:
+            time.sleep(0.1)
+    tail = "\n".join(log.read_text(errors="replace").splitlines()[-12:])
+    raise StudioError(f"The service did not come up; its log {log} ends with:\n{tail}")
+
+
+@contextmanager
+def _ending() -> Iterator[None]:
+    """SIGTERM ends the demo as Ctrl-C does."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    except KeyboardInterrupt:
+        console.say("\nstopping Label Studio and the service …")
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _wait(server: LabelStudioServer, service: subprocess.Popen[bytes]) -> None:
+    tick = threading.Event()
+    while not tick.wait(0.5):
+        if server.pid is None:
+            raise StudioError(f"Label Studio ended by itself; its log is {server.log}.")
+        if service.poll() is not None:
+            raise StudioError(
+                f"The service ended by itself with code {service.returncode}; see thresher.log."
+            )

@@ -1,0 +1,194 @@
+"""What comes in: images from files and from Label Studio's tasks, annotations from people."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from backend.house import House, Job
+from pool.images import SUFFIXES, Picture, decode, near_duplicates
+from pool.schema import BadInput, Failure, Project, Sample, Task, ThresherError
+from pool.split import is_holdout
+
+if TYPE_CHECKING:
+    from backend.studio.collect import Found
+
+log = logging.getLogger("thresher.intake")
+
+CHUNK = 32
+READERS = 4  # decoding releases the interpreter lock; more threads than this wait for the disk
+NEAR = 4  # differing bits of 64 at which two pictures are called near-duplicates
+
+
+@dataclass
+class Taken:
+    """Samples in the order they came, with counts of what happened to the files."""
+
+    samples: list[Sample] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+
+
+def image_files(paths: Sequence[Path]) -> list[Path]:
+    """Every image file under the given files and folders, sorted, hidden ones left out.
+
+    Raises:
+        BadInput: a path is not there, or none of them holds an image.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            inside = (p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+            found += sorted(
+                p for p in inside if not any(part.startswith(".") for part in p.relative_to(path).parts)
+            )
+        elif path.is_file():
+            found.append(path)
+        else:
+            raise BadInput("path", "an image file or a folder of images", str(path))
+    if not found:
+        kinds = " ".join(sorted(SUFFIXES))
+        raise BadInput("path", f"a folder that holds images ({kinds})", ", ".join(map(str, paths)))
+    return found
+
+
+def from_files(house: House, paths: Sequence[Path], job: Job) -> Taken:
+    """Read image files into the pool; one that cannot be used is recorded and the rest go on."""
+    files = image_files(paths)
+    taken = Taken()
+
+    def read(path: Path) -> tuple[str, bytes]:
+        return path.name, path.read_bytes()
+
+    with ThreadPoolExecutor(READERS) as readers:
+        for start in range(0, len(files), CHUNK):
+            job.tell("read", start, len(files))
+            part = files[start : start + CHUNK]
+            pictures = readers.map(lambda p: _attempt(house, str(p), lambda: read(p)), part)
+            _enter(house, [str(p) for p in part], pictures, taken)
+    job.tell("read", len(files), len(files))
+    return taken
+
+
+def from_tasks(house: House, project_id: int, job: Job) -> dict[str, Any]:
+    """Fetch the images of Label Studio's tasks that the pool does not know yet."""
+    project = house.pool.project(project_id)
+    found = new_tasks(house, project)
+    house.pool.bind_tasks(found.known)
+    taken = Taken()
+    with ThreadPoolExecutor(READERS) as readers:
+        for start in range(0, len(found.unknown), CHUNK):
+            job.check()
+            job.tell("fetch", start, len(found.unknown))
+            part = found.unknown[start : start + CHUNK]
+            pictures = readers.map(
+                lambda t: _attempt(house, f"task {t.id}", lambda: _fetch(house, t.id, t.uri)), part
+            )
+            samples = _enter(house, [f"task {t.id}" for t in part], pictures, taken, project_id)
+            house.pool.bind_tasks(
+                [
+                    Task(project_id, t.id, s.id, t.uri)
+                    for t, s in zip(part, samples, strict=True)
+                    if s is not None
+                ]
+            )
+    job.tell("fetch", len(found.unknown), len(found.unknown))
+    return {"tasks": len(found.known) + len(taken.samples), **taken.counts}
+
+
+def one(house: House, data: bytes, name: str) -> Sample:
+    """A single image into the pool.
+
+    Raises:
+        BadImage: it cannot be used.
+    """
+    s = house.settings
+    picture = decode(data, max_bytes=s.max_image_bytes, max_pixels=s.max_image_pixels)
+    _enter(house, [name], iter([(name, picture)]), Taken())
+    return house.pool.sample(picture.id)
+
+
+def new_tasks(house: House, project: Project) -> Found:
+    """Tasks that the ledger does not know; nothing is read where both sides count the same."""
+    from backend.studio.collect import Found, find_tasks
+
+    if int(house.studio.project(project.id)["task_number"]) == len(house.pool.tasks(project.id)):
+        return Found()
+    return find_tasks(house.studio, house.pool, project)
+
+
+def answers(house: House, project_id: int, job: Job, *, full: bool) -> dict[str, Any]:
+    """Bring home what Label Studio holds and the ledger does not.
+
+    Waiting webhooks are the worker's business: they may call for jobs, which only it can queue.
+    """
+    from backend.studio.collect import reconcile
+
+    job.tell("collect", 0, 0, "comparing with Label Studio")
+    report = reconcile(house.studio, house.pool, house.pool.project(project_id), full=full)
+    job.tell("collect", 1, 1)
+    return dict(report)
+
+
+def _fetch(house: House, task: int, uri: str) -> tuple[str, bytes]:
+    data, name = house.fetcher.fetch(task, uri)
+    return name, data
+
+
+def _attempt(
+    house: House, subject: str, read: Callable[[], tuple[str, bytes]]
+) -> tuple[str, Picture] | Failure:
+    try:
+        name, data = read()
+        s = house.settings
+        return name, decode(data, max_bytes=s.max_image_bytes, max_pixels=s.max_image_pixels)
+    except (ThresherError, OSError) as error:
+        return Failure(subject, "add", str(error), datetime.now(UTC))
+
+
+def _enter(
+    house: House,
+    subjects: Sequence[str],
+    pictures: Iterator[tuple[str, Picture] | Failure],
+    taken: Taken,
+    project: int | None = None,
+) -> list[Sample | None]:
+    """Pictures become samples; the answer has one entry per subject, None where it failed."""
+    out: list[Sample | None] = []
+    failures: list[Failure] = []
+    fresh: list[Sample] = []
+    _, hashes = house.pool.phashes()
+    for result in pictures:
+        if isinstance(result, Failure):
+            failures.append(result)
+            out.append(None)
+            continue
+        name, picture = result
+        house.images.put(picture)
+        sample = Sample(
+            id=picture.id,
+            width=picture.width,
+            height=picture.height,
+            name=name,
+            original=picture.original,
+            phash=picture.phash,
+            root=picture.id,
+            holdout=is_holdout(picture.id, house.settings.holdout_share),
+            suffix=picture.suffix,
+        )
+        taken.counts["near_duplicates"] += bool(near_duplicates(picture.phash, hashes, NEAR).any())
+        fresh.append(sample)
+        out.append(sample)
+    new = house.pool.add_samples(fresh)
+    taken.counts["new"] += sum(new)
+    taken.counts["duplicates"] += len(new) - sum(new)
+    taken.counts["failed"] += len(failures)
+    taken.samples += fresh
+    house.pool.clear_failures("add", [s for s, made in zip(subjects, out, strict=True) if made is not None])
+    house.pool.record_failures(failures, project)
+    return out

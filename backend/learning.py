@@ -1,0 +1,214 @@
+"""What the loop does with models: look, choose, freeze a training set, train, measure, promote."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from backend import snapshot
+from backend.gate import judge
+from backend.house import House, Job, Stopped, label_map
+from pool.schema import Decision, Failure, ModelVersion, NotReady, Prediction, Project
+from sampler.batch import compose
+from sampler.routing import explain
+from sampler.uncertainty import score
+
+log = logging.getLogger("thresher.learning")
+
+MEASURE = "entropy"
+CHUNK = 64  # predictions saved at once: what a kill can cost, in images
+
+
+def look(house: House, model: ModelVersion, job: Job) -> dict[str, Any]:
+    """The model sees every image of its project that it has not seen; results are saved as they come."""
+    todo = house.pool.unpredicted(model.project, model.version)
+    samples = house.pool.samples(todo)
+    detector = house.detector(model) if todo else None
+    seen = failed = 0
+    for start in range(0, len(todo), CHUNK):
+        if detector is None:
+            break
+        job.check()
+        job.tell("prelabel", start, len(todo))
+        images = [(s, house.images.local(samples[s])) for s in todo[start : start + CHUNK]]
+        results = list(detector.predict(images))
+        predictions = [r for r in results if isinstance(r, Prediction)]
+        failures = [r for r in results if isinstance(r, Failure)]
+        house.pool.save_predictions(measured(predictions))
+        house.pool.record_failures(failures, model.project, model.version)
+        seen += len(predictions)
+        failed += len(failures)
+    job.tell("prelabel", len(todo), len(todo))
+    return {"predicted": seen, "failed": failed, "model_version": model.version}
+
+
+def measured(predictions: Sequence[Prediction]) -> list[Prediction]:
+    """The same predictions with their uncertainty."""
+    values = score(predictions, measure=MEASURE)
+    return [
+        replace(p, uncertainty=float(v), measure=MEASURE) for p, v in zip(predictions, values, strict=True)
+    ]
+
+
+def decide(house: House, model: ModelVersion, size: int, round_id: str) -> list[Decision]:
+    """The round's batch among images that nobody has answered or been asked about."""
+    pool = house.pool
+    answered = set(snapshot.labelled(pool.annotations(model.project)))
+    uncertainty = pool.uncertainties(model.project, model.version)
+    waiting = sorted(
+        {t.sample for t in pool.tasks(model.project) if not t.asked} & uncertainty.keys() - answered
+    )
+    samples = pool.samples(waiting)
+    values = np.array([uncertainty[s] for s in waiting], dtype=np.float64)
+    holdout = np.array([samples[s].holdout for s in waiting], dtype=np.bool_)
+    picks = compose(values, holdout, size)
+    floor = house.settings.show_floor
+    seen = {p.sample: p for p in pool.predictions(model.version, [waiting[p.index] for p in picks])}
+    return [
+        Decision(
+            sample=waiting[p.index],
+            round=round_id,
+            model_version=model.version,
+            route=p.route,
+            uncertainty=float(values[p.index]),
+            measure=MEASURE,
+            strategy="top_n" if p.lane == "strategy" else "holdout",
+            reason=explain(
+                as_shown(seen[waiting[p.index]], floor), float(values[p.index]), p.route, p.lane
+            ),
+            p_select=p.p_select,
+        )
+        for p in picks
+    ]
+
+
+def as_shown(prediction: Prediction, floor: float) -> Prediction:
+    """The prediction as annotators see it: boxes below the floor become the background's whisper."""
+    shown = tuple(r for r in prediction.regions if (r.score or 0.0) >= floor)
+    hidden = max((r.score or 0.0 for r in prediction.regions[len(shown) :]), default=0.0)
+    return replace(prediction, regions=shown, background=max(prediction.background, hidden))
+
+
+def freeze(house: House, project: Project, job: Job) -> dict[str, Any]:
+    """An immutable training set of what people said so far.
+
+    Raises:
+        NotReady: nobody labelled an image outside the holdout, or the split leaks.
+    """
+    train = snapshot.rows(house.pool, project.id, holdout=False, labels=project.labels)
+    holdout = snapshot.rows(house.pool, project.id, holdout=True, labels=project.labels)
+    if not train:
+        raise NotReady(
+            f"Nobody has labelled an image of project {project.id} outside the holdout yet: open Label "
+            "Studio, press Label All Tasks, submit a few, then retrain."
+        )
+    snapshot.check_split(train, {row.sample.root for row in holdout})
+    taken = snapshot.take(project.id, train, project.labels, holdout)
+    house.pool.save_snapshot(taken)
+    job.tell("snapshot", len(train), len(train))
+    boxes = sum(len(row.regions) for row in train)
+    return {"snapshot": taken.id, "images": len(train), "boxes": boxes, "holdout": len(holdout)}
+
+
+def train(house: House, project: Project, snapshot_id: str, job: Job) -> dict[str, Any]:
+    """Train a candidate from the champion on a snapshot; resumes a training of the same job."""
+    from backend.detector.dataset import write_dataset
+    from backend.detector.train import Cancelled, TrainOptions, TrainSpec
+    from backend.detector.train import train as run_training
+
+    champion = house.champion(project.id)
+    rows = snapshot.restore(house.pool, snapshot_id, "train")
+    folder = house.settings.data_dir.resolve() / "jobs" / job.id.replace("/", "_")
+    data = write_dataset(
+        folder / "dataset",
+        [(house.images.local(row.sample), row.regions) for row in rows],
+        project.labels,
+    )
+    s = house.settings
+    options = TrainOptions(epochs=s.epochs, imgsz=s.imgsz, device=s.device, threads=s.threads)
+    spec = TrainSpec(
+        folder=folder,
+        weights=house.registry.path(champion.weights),
+        data=data,
+        labels=project.labels,
+        options=options,
+        label_map=label_map(project, champion),
+    )
+    try:
+        done = run_training(spec, lambda *at: job.tell("train", *at), job.cancelled)
+    except Cancelled:
+        raise Stopped(job.id) from None
+    weights, sha256 = house.registry.register(done.weights)
+    number = len(house.pool.rounds(project.id))
+    stem = champion.version.split("-p", 1)[0]
+    candidate = ModelVersion(
+        version=f"{stem}-p{project.id}-r{number}-{sha256[:8]}",
+        project=project.id,
+        weights=weights,
+        sha256=sha256,
+        classes=project.labels,
+        created_at=datetime.now(UTC),
+        parent=champion.version,
+        snapshot=snapshot_id,
+    )
+    house.pool.add_model(candidate)
+    return {"candidate": candidate.version, "epochs": done.epochs, "seconds": round(done.seconds, 1)}
+
+
+def evaluate(house: House, project: Project, candidate: str, job: Job) -> dict[str, Any]:
+    """mAP of candidate and champion on the labelled holdout; nothing is measured without one."""
+    from backend.detector.evaluate import evaluate as measure
+
+    models = [house.pool.model(candidate), house.champion(project.id)]
+    snapshot_id = models[0].snapshot
+    rows = snapshot.restore(house.pool, snapshot_id, "holdout") if snapshot_id else []
+    truth = [(row.sample.id, house.images.local(row.sample), row.regions) for row in rows]
+    report: dict[str, Any] = {"holdout": len(rows)}
+    for done, model in enumerate(models):
+        job.tell("evaluate", done, len(models), model.version)
+        if any(row.regions for row in rows):
+            metrics = measure(house.detector(model), truth, project.labels)
+            house.pool.set_metrics(model.version, metrics)
+            report[model.version] = metrics
+    job.tell("evaluate", len(models), len(models))
+    return report
+
+
+def promote(house: House, project: Project, candidate: str, job: Job) -> dict[str, Any]:
+    """Judge the candidate by what was measured; promote or refuse it, with the reason."""
+    new = house.pool.model(candidate)
+    champion = house.champion(project.id)
+    if champion.version == candidate:  # a killed run had already promoted it
+        return {"outcome": "promoted", "reason": new.note, "model_version": candidate}
+    verdict = judge(new.metrics, champion.metrics or None, int(new.metrics.get("images", 0)))
+    if verdict.outcome == "promoted":
+        house.pool.promote(candidate)
+    else:
+        house.pool.refuse(candidate, verdict.reason)
+    job.tell("promote", 1, 1, verdict.reason)
+    log.info("%s %s: %s", candidate, verdict.outcome, verdict.reason)
+    serving = house.champion(project.id).version
+    return {"outcome": verdict.outcome, "reason": verdict.reason, "model_version": serving}
+
+
+def first_model(
+    house: House, project: Project, weights: str, sha256: str, classes: Sequence[str]
+) -> ModelVersion:
+    """The model that a project starts from, as its champion."""
+    stem = weights.rsplit(".", 1)[0].removesuffix(f"-{sha256[:8]}")
+    model = ModelVersion(
+        version=f"{stem}-p{project.id}-{sha256[:8]}",
+        project=project.id,
+        weights=weights,
+        sha256=sha256,
+        classes=tuple(classes),
+        created_at=datetime.now(UTC),
+    )
+    house.pool.add_model(model)
+    house.pool.promote(model.version)
+    return model

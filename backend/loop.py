@@ -1,0 +1,107 @@
+"""The loop on one page: an image enters, the model looks, people answer, the model learns.
+
+    add -> prelabel -> push -> ask -> (people label) -> collect -> audit -> retrain -> prelabel ...
+
+Each verb is safe to run again: it finds out what is left to do from the ledger and from Label
+Studio, so a verb that was killed half-way is finished by running it once more. Calls only: what a
+verb needs is decided in the rooms below and in the files beside this one (`intake`, `outbox`,
+`learning`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from backend import intake, learning, outbox, snapshot
+from backend.house import House, Job
+from pool.schema import Round
+
+Report = dict[str, Any]
+
+
+def add(house: House, project: int, paths: Sequence[Path], job: Job) -> Report:
+    """Images from files enter the pool and become tasks of a Label Studio project."""
+    taken = intake.from_files(house, paths, job)
+    made = outbox.make_tasks(house, project, taken.samples, job)
+    return {"images": len(taken.samples), **taken.counts, "tasks": made}
+
+
+def adopt(house: House, project: int, job: Job) -> Report:
+    """Tasks that people made in Label Studio enter the pool: their images are fetched."""
+    return intake.from_tasks(house, project, job)
+
+
+def prelabel(house: House, project: int, job: Job) -> Report:
+    """The champion looks at every image of the project that it has not seen."""
+    return learning.look(house, house.champion(project), job)
+
+
+def push(house: House, project: int, job: Job) -> Report:
+    """Label Studio gets every prediction of the champion, and switches to it once the pool is whole."""
+    return outbox.push_predictions(house, house.champion(project), job)
+
+
+def ask(house: House, project: int, size: int, job: Job) -> Report:
+    """Choose whom to ask a person about; say why, and put it first in Label Studio's queue."""
+    pool = house.pool
+    model = house.champion(project)
+    number = len([r for r in pool.rounds(project) if r.id != job.id]) + 1
+    pool.open_round(Round(job.id, project, number, model.version, size, datetime.now(UTC)))
+    decisions = pool.decisions(job.id)
+    if not decisions:
+        decisions = learning.decide(house, model, size, job.id)
+        pool.save_decisions(decisions)
+    outbox.note_decisions(house, model, decisions, job)
+    routes = {route: sum(d.route == route for d in decisions) for route in ("auto", "human", "double")}
+    return {"round": job.id, "number": number, "asked": len(decisions), "routes": routes}
+
+
+def collect(house: House, project: int, job: Job, *, full: bool = False) -> Report:
+    """What people did comes home, also what no webhook told of."""
+    return intake.answers(house, project, job, full=full)
+
+
+def audit(house: House, project: int, job: Job) -> Report:
+    """How far people agree on the images that several of them labelled."""
+    answers = snapshot.labelled(house.pool.annotations(project))
+    shared = [given for given in answers.values() if len({a.annotator for a in given}) > 1]
+    samples = house.pool.samples([given[0].sample for given in shared])
+    several = snapshot.agreed([a for given in shared for a in given], samples).values()
+    house.pool.save_consensus(project, list(several))
+    scores = [c.score for c in several if c.score is not None]
+    job.tell("audit", len(several), len(several))
+    mean = sum(scores) / len(scores) if scores else None
+    disputed = sum(c.disputed for c in several)
+    return {
+        "labelled": len(answers),
+        "compared": len(several),
+        "consensus_score": mean,
+        "disputed": disputed,
+    }
+
+
+def freeze(house: House, project: int, job: Job) -> Report:
+    """What people said so far becomes an immutable training set."""
+    return learning.freeze(house, house.pool.project(project), job)
+
+
+def train(house: House, project: int, snapshot_id: str, job: Job) -> Report:
+    """A candidate learns the training set; its weights are registered under a new model version."""
+    return learning.train(house, house.pool.project(project), snapshot_id, job)
+
+
+def evaluate(house: House, project: int, candidate: str, job: Job) -> Report:
+    """Candidate and champion are measured on the same frozen holdout."""
+    return learning.evaluate(house, house.pool.project(project), candidate, job)
+
+
+def promote(house: House, project: int, candidate: str, job: Job) -> Report:
+    """The candidate takes over if it is not worse; the round ends either way."""
+    report = learning.promote(house, house.pool.project(project), candidate, job)
+    for opened in house.pool.rounds(project):
+        if opened.closed_at is None:
+            house.pool.close_round(opened.id, datetime.now(UTC), report["outcome"])
+    return report

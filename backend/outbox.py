@@ -1,0 +1,90 @@
+"""What goes out to Label Studio: tasks for images, predictions, and whom to ask with the reason."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from backend import intake
+from backend.house import House, Job
+from pool.schema import Decision, ModelVersion, Sample, Task
+from sampler.batch import Lane, queue_scores
+
+CHUNK = 40  # files of one upload request
+NOT_ASKED = "Nobody was asked about this image yet."
+
+
+def make_tasks(house: House, project_id: int, samples: Sequence[Sample], job: Job) -> int:
+    """One Label Studio task for every sample that has none in the project; the number made."""
+    project = house.pool.project(project_id)
+    house.pool.bind_tasks(intake.new_tasks(house, project).known)
+    bound = {t.sample for t in house.pool.tasks(project_id)}
+    todo = list({s.id: s for s in samples if s.id not in bound}.values())
+    for start in range(0, len(todo), CHUNK):
+        job.check()
+        job.tell("upload", start, len(todo))
+        part = todo[start : start + CHUNK]
+        urls = house.studio.upload(project_id, [(_file_name(s), house.images.read(s)) for s in part])
+        data = [
+            {project.image_key: url, "sample": s.id, "name": s.name, "why": NOT_ASKED, "route": "waiting"}
+            for s, url in zip(part, urls, strict=True)
+        ]
+        ids = house.studio.import_tasks(project_id, data)
+        house.pool.bind_tasks(
+            [Task(project_id, i, s.id, url) for i, s, url in zip(ids, part, urls, strict=True)]
+        )
+    job.tell("upload", len(todo), len(todo))
+    return len(todo)
+
+
+def push_predictions(house: House, model: ModelVersion, job: Job) -> dict[str, Any]:
+    """Every prediction of the champion that Label Studio lacks, then the version switch."""
+    from backend.studio.push import push
+
+    project = house.pool.project(model.project)
+    report = push(
+        house.studio,
+        house.pool,
+        project,
+        model.version,
+        show_floor=house.settings.show_floor,
+        on_progress=lambda done, total: job.tell("push", done, total),
+    )
+    return report.as_dict()
+
+
+def note_decisions(house: House, model: ModelVersion, decisions: Sequence[Decision], job: Job) -> None:
+    """Tell annotators why, put the picks first in the queue, ask for second opinions."""
+    from backend.studio.notes import note_tasks, request_second_opinion, set_scores
+
+    if not decisions:
+        return
+    project = model.project
+    tasks = {t.sample: t for t in house.pool.tasks(project)}
+    chosen = [d for d in decisions if d.sample in tasks]
+    lanes: list[Lane] = ["holdout" if d.strategy == "holdout" else "strategy" for d in chosen]
+    scores = queue_scores(np.array([d.uncertainty for d in chosen]), lanes)
+    moved = {
+        tasks[d.sample].id: float(s)
+        for d, s, lane in zip(chosen, scores, lanes, strict=True)
+        if lane == "holdout"
+    }
+    job.tell("ask", 0, len(chosen), "writing the reasons")
+    notes = {
+        tasks[d.sample].id: {"why": d.reason, "route": d.route, "uncertainty": round(d.uncertainty, 4)}
+        for d in chosen
+    }
+    note_tasks(house.studio, project, notes, on_progress=lambda done, total: job.tell("ask", done, total))
+    set_scores(house.studio, project, model.version, moved)
+    second = [tasks[d.sample].id for d in chosen if d.route == "double"]
+    for task in second:
+        request_second_opinion(house.studio, task, overlap=2)
+    house.pool.mark_asked(project, {tasks[d.sample].id: 2 if d.route == "double" else 1 for d in chosen})
+    job.tell("ask", len(chosen), len(chosen))
+
+
+def _file_name(sample: Sample) -> str:
+    stem = sample.name.rsplit(".", 1)[0] or "image"
+    return f"{stem}{sample.suffix}"

@@ -1,0 +1,123 @@
+"""What the command line shows of a running loop: jobs as they go, and the state of everything."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from backend import console, heartbeat
+from backend.house import House
+from backend.workflows import Jobs, JobStatus
+from pool.schema import NotReady, Project, ThresherError
+
+POLL_SECONDS = 0.2
+
+
+def run_job(
+    house: House, kind: str, wanted: int | None, *, wait: bool, as_json: bool, given: Mapping[str, Any]
+) -> None:
+    """Queue a job; with ``wait`` show its progress and its report.
+
+    Raises:
+        NotReady: nobody would run it.
+        ThresherError: it failed.
+    """
+    project = house.only_project(wanted)
+    if wait and not heartbeat.alive(house.pool):
+        raise NotReady(
+            "No worker is running, so nobody would do this: start `thresher serve` (or `thresher worker`) "
+            "in another terminal, or queue the job for later with --no-wait."
+        )
+    jobs = Jobs(house.settings)
+    job = jobs.start(kind, project.id, **given)
+    status = follow(house, jobs, job, show=not as_json) if wait else jobs.status(job)
+    if as_json:
+        console.emit(status)
+    if status.state in ("failed", "cancelled"):
+        raise ThresherError(f"{job} {status.state}{': ' + status.error if status.error else ''}")
+    if as_json:
+        return
+    if status.report is None:
+        console.say(f"queued [bold]{job}[/]")
+        return
+    for step, report in status.report.items():
+        facts = {k: v for k, v in report.items() if not isinstance(v, dict) or k == "routes"}
+        console.say(f"[bold]{step}[/]  " + "  ".join(f"{k} {_short(v)}" for k, v in facts.items()))
+
+
+def follow(house: House, jobs: Jobs, job: str, *, show: bool) -> JobStatus:
+    """Wait for a job to end, drawing one bar per step."""
+    with console.bars(show=show) as tell:
+        return follow_with(house, jobs, job, tell)
+
+
+def follow_with(house: House, jobs: Jobs, job: str, tell: Callable[..., None]) -> JobStatus:
+    """Wait for a job to end, passing on its progress."""
+    while (status := jobs.status(job)).state in ("queued", "running"):
+        for p in house.pool.progress():
+            if p.job == job:
+                tell(p.step, p.done, p.total, p.note)
+        time.sleep(POLL_SECONDS)
+    return status
+
+
+def show(house: House, wanted: int | None, *, as_json: bool) -> None:
+    """Print the state of every connected project, or of one."""
+    projects = [house.pool.project(wanted)] if wanted is not None else house.pool.projects()
+    state = {
+        "worker": heartbeat.alive(house.pool),
+        "projects": [state_of(house, p) for p in projects],
+        "jobs": Jobs(house.settings).all(10),
+    }
+    if as_json:
+        console.emit(state)
+        return
+    console.say(
+        "worker: [green]running[/]"
+        if state["worker"]
+        else "worker: [red]not running[/] (start `thresher serve`)"
+    )
+    if not projects:
+        console.say("No project is connected yet: `thresher connect PROJECT_ID`.")
+    for project in projects:
+        _show_project(house, project)
+    progress = {p.job: p for p in house.pool.progress()}
+    rows = []
+    for job in Jobs(house.settings).all(10):
+        p = progress.get(job.id)
+        at = f"{p.step} {p.done}/{p.total} {p.note}" if p and job.state == "running" else (job.error or "")
+        rows.append([job.id, job.kind, job.state, at, f"{job.created_at.astimezone():%Y-%m-%d %H:%M:%S}"])
+    if rows:
+        console.table("Newest jobs", ["job", "kind", "state", "at", "queued"], rows)
+
+
+def state_of(house: House, project: Project) -> dict[str, Any]:
+    """Everything about one project that a machine may want to know."""
+    return {
+        "id": project.id,
+        "title": project.title,
+        "labels": project.labels,
+        "counts": dict(house.pool.counts(project.id)),
+        "models": house.pool.models(project.id),
+        "rounds": house.pool.rounds(project.id),
+        "failures": house.pool.failures(project.id),
+    }
+
+
+def _show_project(house: House, project: Project) -> None:
+    console.facts(f"Project {project.id} ({project.title})", house.pool.counts(project.id))
+    rows = [
+        [m.version, m.state, *(_short(m.metrics.get(k)) for k in ("map50_95", "map50")), m.parent, m.note]
+        for m in house.pool.models(project.id)
+    ]
+    if rows:
+        console.table("Models", ["version", "state", "mAP50-95", "mAP50", "parent", "note"], rows)
+
+
+def _short(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    if isinstance(value, Mapping):
+        return " ".join(f"{k}={v}" for k, v in value.items())
+    return "" if value is None else str(value)

@@ -1,0 +1,147 @@
+"""Answers to single opens: a process of its own, so that a forward pass never delays /health.
+
+Most answers are already in the ledger. The rest is fetched, looked at and kept, so that the same task
+is looked at once.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
+from datetime import UTC, datetime
+from multiprocessing import get_context
+from typing import Any
+
+from backend import intake, learning
+from backend.house import House
+from backend.logs import set_up_logging
+from backend.processes import die_with_parent
+from backend.settings import Settings
+from backend.studio.labeling import LabelingConfig, parse
+from backend.studio.protocol import PredictRequest, TaskBody
+from pool.schema import Box, Failure, ModelVersion, Prediction, Project, Sample, Task, ThresherError
+
+log = logging.getLogger("thresher.predict")
+
+Result = dict[str, Any]
+_house: House | None = None
+
+
+class Predictor:
+    """One child process that holds the ledger and the champion's weights."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._pool = self._make()
+
+    def _make(self) -> ProcessPoolExecutor:
+        return ProcessPoolExecutor(1, get_context("spawn"), initializer=_open, initargs=(self._settings,))
+
+    def close(self) -> None:
+        """End the child process."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def warm(self, project: int) -> None:
+        """Load the champion of a project before somebody waits for it."""
+        try:
+            self._pool.submit(_warm, project)
+        except BrokenProcessPool:
+            self._pool = self._make()
+
+    def answer(self, project: int, asked: PredictRequest) -> dict[int, Result]:
+        """Prediction items by task id, without those that could not be looked at; blocks.
+
+        In an interactive call, boxes outside what the annotator drew are left out.
+        """
+        try:
+            return self._pool.submit(_answer, project, asked).result()
+        except BrokenProcessPool:  # killed for memory, most likely: the next call gets a new one
+            log.exception("the predicting process died; starting another")
+            self._pool = self._make()
+            return {}
+
+
+def _open(settings: Settings) -> None:
+    global _house
+    die_with_parent()
+    set_up_logging(settings)
+    _house = House(settings)
+
+
+def _opened() -> House:
+    assert _house is not None, "the initializer ran first"
+    return _house
+
+
+def _warm(project: int) -> None:
+    house = _opened()
+    model = house.pool.champion(project)
+    if model is not None:
+        house.detector(model)
+
+
+def _answer(project_id: int, asked: PredictRequest) -> dict[int, Result]:
+    house = _opened()
+    project = house.pool.project(project_id)
+    model = house.champion(project_id)
+    known = {t.id: t.sample for t in house.pool.tasks(project_id)}
+    target = parse(asked.label_config, project.control) if asked.label_config else project
+    out: dict[int, Result] = {}
+    for task in asked.tasks:
+        number = task.id
+        try:
+            sample, prediction = _look(house, project, model, known.get(number), task)
+            out[number] = _item(house, target, sample, prediction, number, asked.context or [])
+        except (ThresherError, KeyError) as error:  # one bad image never costs the others theirs
+            log.warning("task %s: %s", number, error)
+            failure = Failure(f"task {number}", "predict", str(error), datetime.now(UTC))
+            house.pool.record_failures([failure], project_id)
+    return out
+
+
+def _look(
+    house: House, project: Project, model: ModelVersion, sample_id: str | None, task: TaskBody
+) -> tuple[Sample, Prediction]:
+    if sample_id is None:
+        uri = str(task.data[project.image_key])
+        sample = intake.one(house, *house.fetcher.fetch(task.id, uri))
+        house.pool.bind_tasks([Task(project.id, task.id, sample.id, uri)])
+    else:
+        sample = house.pool.sample(sample_id)
+    seen = next(iter(house.pool.predictions(model.version, [sample.id])), None)
+    if seen is None:
+        result = next(iter(house.detector(model).predict([(sample.id, house.images.local(sample))])))
+        if isinstance(result, Failure):
+            raise ThresherError(result.message)
+        seen = learning.measured([result])[0]
+        house.pool.save_predictions([seen])
+    return sample, seen
+
+
+def _item(
+    house: House,
+    target: Project | LabelingConfig,
+    sample: Sample,
+    prediction: Prediction,
+    task: int,
+    drawn: Sequence[Result],
+) -> Result:
+    from backend.studio import convert
+
+    areas = [r.box for r in convert.read(list(drawn), target).regions]
+    floor = house.settings.show_floor
+    # Inside an area that somebody points at, even the weak boxes are worth showing.
+    shown = [
+        r for r in prediction.regions if (_inside(r.box, areas) if areas else (r.score or 0.0) >= floor)
+    ]
+    return convert.prediction_item(
+        task, replace(prediction, regions=tuple(shown)), target, (sample.width, sample.height)
+    )
+
+
+def _inside(box: Box, areas: Sequence[Box]) -> bool:
+    x, y = (box.x1 + box.x2) / 2, (box.y1 + box.y2) / 2
+    return any(a.x1 <= x <= a.x2 and a.y1 <= y <= a.y2 for a in areas)

@@ -1,0 +1,95 @@
+"""Training sets out of the ledger: what people said, one row per image, nothing of the holdout."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from consensus.fusion import fuse_all
+from pool.schema import Annotation, Box, Consensus, NotReady, Region, Sample, Snapshot
+from pool.store import Pool
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One labelled image."""
+
+    sample: Sample
+    regions: tuple[Region, ...]
+
+
+def labelled(annotations: Sequence[Annotation]) -> dict[str, list[Annotation]]:
+    """Annotations that count as labels, by sample: skipped ones do not."""
+    by_sample: dict[str, list[Annotation]] = defaultdict(list)
+    for annotation in annotations:
+        if not annotation.skipped:
+            by_sample[annotation.sample].append(annotation)
+    return by_sample
+
+
+def rows(pool: Pool, project: int, *, holdout: bool, labels: Sequence[str]) -> list[Row]:
+    """Every labelled image on one side of the split, with what its annotators say together.
+
+    Starred annotations (``ground_truth``) override the others. Boxes without a label, or with one
+    that the project no longer has, cannot be learned and are left out.
+    """
+    answers = labelled(pool.annotations(project))
+    samples = pool.samples(list(answers))
+    known = set(labels)
+    wanted = [s for s in sorted(answers) if samples[s].holdout is holdout]
+    fused = agreed([a for s in wanted for a in answers[s]], samples)
+    return [Row(samples[s], tuple(r for r in fused[s].regions if r.label in known)) for s in wanted]
+
+
+def agreed(annotations: Sequence[Annotation], samples: Mapping[str, Sample]) -> dict[str, Consensus]:
+    """What the annotators of each sample say together."""
+    return fuse_all(annotations, aspects={s.id: s.width / s.height for s in samples.values()})
+
+
+def check_split(train: Sequence[Row], holdout_roots: set[str]) -> None:
+    """Refuse a training set that shares a root image with the holdout.
+
+    Raises:
+        NotReady: naming the images.
+    """
+    leaks = [row.sample.name for row in train if row.sample.holdout or row.sample.root in holdout_roots]
+    if leaks:
+        names = ", ".join(leaks[:5])
+        raise NotReady(
+            f"{len(leaks)} training images share a root with the holdout ({names}): nothing was trained."
+        )
+
+
+def take(project: int, train: Sequence[Row], classes: Sequence[str], holdout: Sequence[Row]) -> Snapshot:
+    """An immutable snapshot; its id is the sha256 of the manifest, so equal labels give equal ids."""
+    manifest: Mapping[str, object] = {
+        "classes": list(classes),
+        "train": {row.sample.id: _write(row.regions) for row in train},
+        "holdout": {row.sample.id: _write(row.regions) for row in holdout},
+    }
+    text = json.dumps(manifest, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return Snapshot(hashlib.sha256(text.encode()).hexdigest(), project, manifest, datetime.now(UTC))
+
+
+def restore(pool: Pool, snapshot_id: str, part: Literal["train", "holdout"]) -> list[Row]:
+    """The rows of a snapshot as they were frozen, whatever people changed since."""
+    written = pool.snapshot(snapshot_id).manifest[part]
+    samples = pool.samples(list(written))
+    return [Row(samples[sample], _read(regions)) for sample, regions in written.items()]
+
+
+def _write(regions: Sequence[Region]) -> list[list[Any]]:
+    rows = [
+        [r.label, *(round(v, 6) for v in (r.box.x1, r.box.y1, r.box.x2, r.box.y2, r.box.rotation))]
+        for r in regions
+    ]
+    return sorted(rows, key=str)
+
+
+def _read(rows: Sequence[Sequence[Any]]) -> tuple[Region, ...]:
+    return tuple(Region(str(label), Box(*map(float, numbers))) for label, *numbers in rows)

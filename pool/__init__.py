@@ -1,0 +1,1 @@
+"""The nouns of the house and the only state: records, the ledger, image files, boxes."""
