@@ -48,7 +48,9 @@ def fail(message: str) -> NoReturn:
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """A table for people; numbers stand right."""
-    drawn = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
+    drawn = Table(
+        title=title, title_justify="left", title_style="bold", header_style="bold", show_header=any(columns)
+    )
     for index, column in enumerate(columns):
         numeric = bool(rows) and all(isinstance(row[index], int | float) for row in rows)
         drawn.add_column(column, justify="right" if numeric else "left", overflow="fold")

@@ -9,6 +9,7 @@ from pool.store import Pool
 
 NAME = "worker"
 HEARD = "webhooks"
+SIGNS = (NAME, HEARD)
 BEAT_SECONDS = 2.0
 ALIVE_SECONDS = 15.0
 

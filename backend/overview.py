@@ -55,8 +55,9 @@ def follow(house: House, jobs: Jobs, job: str, *, show: bool) -> JobStatus:
 def follow_with(house: House, jobs: Jobs, job: str, tell: Callable[..., None]) -> JobStatus:
     """Wait for a job to end, passing on its progress."""
     while (status := jobs.status(job)).state in ("queued", "running"):
+        # While ours waits for another job, that one's progress is what there is to see.
         for p in house.pool.progress():
-            if p.job == job:
+            if p.job == job or (status.state == "queued" and p.job not in heartbeat.SIGNS):
                 tell(p.step, p.done, p.total, p.note)
         time.sleep(POLL_SECONDS)
     return status

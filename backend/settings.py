@@ -262,6 +262,8 @@ def quiet_libraries(settings: Settings) -> None:
     """Tell libraries to stay in our folders and off the network; call before they are imported."""
     os.environ.setdefault("YOLO_CONFIG_DIR", str((settings.data_dir / "ultralytics").resolve()))
     os.environ.setdefault("YOLO_VERBOSE", "false")
+    # Importing it must not look for the internet; weights named by the operator are fetched all the same.
+    os.environ.setdefault("YOLO_OFFLINE", "true")
 
 
 def child_environment(settings: Settings, **more: str) -> dict[str, str]:

@@ -120,6 +120,7 @@ def measure(studio: Studio, pool: Pool, count: int, asked: int) -> dict[str, flo
     again = push(studio, pool, project, VERSION)
     seconds["again_s"] = time.perf_counter() - began
     assert (again.held, again.pushed) == (count, 0)
+    # The switch to another version also removes the old one, slowly, so that people can go on saving.
     seconds["next_version_s"] = pushed(studio, pool, project, tasks, NEXT)
     assert studio.prediction_counts(project.id) == {NEXT: count}
     return seconds

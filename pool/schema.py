@@ -115,9 +115,9 @@ class Sample:
 
     ``width`` and ``height`` are pixels after orientation. ``original`` is the sha256 of the bytes
     as they came (equal to ``id`` unless the image had to be turned). ``phash`` is a 64-bit
-    perceptual hash, ``suffix`` the stored file's ending. ``root`` is the camera image at the start of the lineage (itself, for a camera
-    image): variants follow their root into the same split. ``holdout`` images are only ever labelled
-    by people and never trained on.
+    perceptual hash, ``suffix`` the stored file's ending. ``root`` is the camera image at the start of
+    the lineage (itself, for a camera image): variants follow their root into the same split.
+    ``holdout`` images are only ever labelled by people and never trained on.
     """
 
     id: str

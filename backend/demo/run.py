@@ -226,18 +226,19 @@ def _await_service(
 
 @contextmanager
 def _ending() -> Iterator[None]:
-    """SIGTERM ends the demo as Ctrl-C does."""
+    """Ctrl-C and SIGTERM end the demo in order; also where a shell started it with Ctrl-C ignored."""
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
     except KeyboardInterrupt:
         console.say("\nstopping Label Studio and the service …")
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _wait(server: LabelStudioServer, service: subprocess.Popen[bytes]) -> None:

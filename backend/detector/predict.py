@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -274,7 +273,7 @@ def _load(weights: Path, options: DetectorOptions) -> Any:
         model=module, device=device, verbose=False, end2end=not options.nms if dual else None
     )
     backend.eval()
-    logging.getLogger(log.name).debug("loaded %s on %s", weights.name, backend.device)
+    log.debug("loaded %s on %s", weights.name, backend.device)
     return backend
 
 

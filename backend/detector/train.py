@@ -153,26 +153,28 @@ def _claim(spec: TrainSpec, folder: Path) -> None:
         raise MissingWeights(f"Weights {spec.weights} are not there, so nothing can be trained from them.")
     if not spec.data.exists():
         raise BadInput("data", "a data.yaml that exists", str(spec.data))
-    options = asdict(spec.options)
     job: dict[str, Any] = {
         "weights": str(spec.weights.resolve()),
         "data": str(spec.data.resolve()),
         "labels": list(spec.labels),
         "label_map": dict(spec.label_map),
-        "options": options,
+        "options": asdict(spec.options),
     }
     path = folder / "spec.json"
     if path.exists():
         old = json.loads(path.read_text(encoding="utf-8"))
-        # Another machine or a busier one may finish the job: how fast is not what.
-        places = {"device", "threads", "workers"}
-        old_options = {k: v for k, v in old["options"].items() if k not in places}
-        new_options = {k: v for k, v in options.items() if k not in places}
-        if (old["labels"], old["label_map"], old_options) != (job["labels"], job["label_map"], new_options):
+        if _identity(old) != _identity(job):
             fix = "Use a new job folder, or delete this one to start over."
             raise BadInput("folder", "empty, or holding the same training", str(folder), fix)
     job["parent"] = os.getpid()
     write_atomically(path, json.dumps(job, ensure_ascii=False, indent=1).encode())
+
+
+def _identity(job: Mapping[str, Any]) -> tuple[object, ...]:
+    """What makes a training this one. Where files lie and how fast it runs may differ next time."""
+    places = {"device", "threads", "workers"}
+    options = {key: value for key, value in job["options"].items() if key not in places}
+    return Path(job["weights"]).name, job["labels"], job["label_map"], options
 
 
 def _watch(

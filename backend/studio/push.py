@@ -35,6 +35,11 @@ CHUNK: Final = 500
 """Predictions in one request: what Label Studio itself writes at once."""
 TRIES: Final = 3
 PAUSE: Final = 1.0
+GENTLE: Final = 100
+"""Old predictions removed in one request. Label Studio removes a version in one transaction, about 10 ms a
+row; on SQLite everybody's submit waits for it and fails after 5 s (measured: 24 s for 1000 rows)."""
+PATIENCE: Final = 1000
+"""Old predictions removed one by one in one push, about 0.1 s each; later pushes go on with the rest."""
 LAST: Final = 1.0
 """Score of a task whose image the model could not read: people meet it after everything else."""
 
@@ -47,7 +52,8 @@ class PushReport:
     ``unreadable`` of those without boxes because the model could not read the image; ``repaired``
     doubles removed; ``missing`` have no prediction in the ledger yet; ``gone`` no longer exist in Label
     Studio; ``refused`` why Label Studio's validator took a prediction only without its boxes.
-    ``switched``: the project now serves this version. ``retired``: older versions that were removed.
+    ``switched``: the project now serves this version. ``retired``: older versions that are gone now,
+    ``left`` rows of older ones that later pushes remove; nobody is served them.
     """
 
     version: str
@@ -61,6 +67,7 @@ class PushReport:
     refused: list[str] = field(default_factory=list)
     switched: bool = False
     retired: list[str] = field(default_factory=list)
+    left: int = 0
     seconds: float = 0.0
 
     def as_dict(self) -> dict[str, Any]:
@@ -80,7 +87,8 @@ def push(
     """Bring every prediction of ``version`` that Label Studio lacks, then let the project serve it.
 
     ``show_floor`` is the weakest box shown to people, in [0, 1]. ``on_progress`` gets how many tasks hold
-    the version and how many there are. The switch, and the removal of older versions that the ledger
+    the version and how many there are; then, if there is an older version, how many of its rows are
+    removed and how many there were. The switch, and the removal of older versions that the ledger
     knows as ours, happen only if no task is missing.
 
     Raises:
@@ -89,13 +97,14 @@ def push(
     began = time.monotonic()
     now = studio.project(project.id)
     run = _Run(studio, pool, project, version, str(now["label_config"]))
-    run.fill(show_floor, on_progress or _nobody)
+    tell = on_progress or _nobody
+    run.fill(show_floor, tell)
     report = run.report
     if report.tasks and not report.missing:
         _switch(studio, project.id, version, str(now["model_version"] or ""))
         report.switched = True
-        report.retired = _retire(studio, pool, project, version)
         arrange(studio, project.id)
+        report.retired, report.left = _retire(studio, pool, project, version, tell)
     report.seconds = round(time.monotonic() - began, 3)
     log.info("project %d: %s", project.id, report)
     return report
@@ -270,14 +279,37 @@ def _switch(studio: Studio, project: int, version: str, served: str) -> None:
         )
 
 
-def _retire(studio: Studio, pool: Pool, project: Project, version: str) -> list[str]:
-    """Remove what older versions of ours left; other tools' and people's predictions stay."""
-    ours = {model.version for model in pool.models(project.id)} - {version}
-    old = sorted(ours & studio.prediction_counts(project.id).keys())
-    if old:
-        # With a prediction goes the note of what an annotation began as: bring those home first.
-        collect.drain(pool)
-        collect.reconcile(studio, pool, pool.project(project.id))
+def _retire(
+    studio: Studio, pool: Pool, project: Project, version: str, tell: OnProgress
+) -> tuple[list[str], int]:
+    """Remove what older versions of ours left, oldest first; other tools' and people's rows stay."""
+    counts = studio.prediction_counts(project.id)
+    known = [model.version for model in pool.models(project.id) if model.version != version]
+    old = [each for each in known if counts.get(each)]
+    if not old:
+        return [], 0
+    # With a prediction goes the note of what an annotation began as: bring those home first.
+    collect.drain(pool)
+    collect.reconcile(studio, pool, pool.project(project.id))
+    patience = PATIENCE
     for each in old:
-        studio.delete_predictions(project.id, each)
-    return old
+        try:
+            patience -= _remove(studio, project.id, each, patience, tell)
+        except StudioError as error:
+            log.warning("project %d: %s is not wholly removed: %s", project.id, each, error)
+    left = studio.prediction_counts(project.id)
+    return [each for each in old if not left.get(each)], sum(left.get(each, 0) for each in old)
+
+
+def _remove(studio: Studio, project: int, version: str, patience: int, tell: OnProgress) -> int:
+    """Row after row while there are many, so that people can save their work in between."""
+    rows = [row for held in studio.predicted(project, version).values() for row in held]
+    singly = min(max(0, len(rows) - GENTLE), patience)
+    for done, row in enumerate(rows[:singly]):
+        if done % 10 == 0:
+            tell(done, len(rows))
+        _delete(studio, row)
+    if len(rows) - singly <= GENTLE:
+        studio.delete_predictions(project, version)
+        tell(len(rows), len(rows))
+    return singly

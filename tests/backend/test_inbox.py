@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -41,7 +42,12 @@ def test_events_that_arrive_together_share_commits(tmp_path: Path, monkeypatch: 
     with Pool.open(f"sqlite:///{tmp_path / 'pool.sqlite'}") as pool:
         sizes: list[int] = []
         receive = pool.receive
-        monkeypatch.setattr(pool, "receive", lambda events: (sizes.append(len(events)), receive(events))[1])
+
+        def counted(events: Sequence[Event]) -> int:
+            sizes.append(len(events))
+            return receive(events)
+
+        monkeypatch.setattr(pool, "receive", counted)
 
         async def send() -> None:
             inbox = Inbox(pool)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable
 from io import BytesIO
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,10 +22,11 @@ from backend.demo.heaps import bags
 from backend.demo.light import LIGHTS, SHARES, light
 from backend.demo.scenes import EMPTY_SHARE, LABELS, LEAST_VISIBLE, Scene, Thing, condition, jpeg, render
 from backend.demo.stage import Place, Stage
-from backend.demo.train_weights import CHECK_SEEDS, EASY, TRAIN_SEEDS, Plan, seeds
+from backend.demo.train_weights import CHECK_SEEDS, EASY, LIMIT, TRAIN_SEEDS, Plan, make, seeds
 from pool.schema import BadInput
 
 SMALL = (160, 120)
+WEIGHTS = Path(scenes.__file__).parent / "weights" / "street-bins.pt"
 
 
 def camera(width: int = 320, height: int = 240) -> Camera:
@@ -257,3 +260,28 @@ def test_training_check_and_pool_scenes_are_never_the_same() -> None:
     assert not check & pool
     assert {condition(seed) for seed in train} == set(EASY)
     assert {condition(seed) for seed in check} == set(LIGHTS)
+
+
+def test_the_card_speaks_of_the_weights_beside_it() -> None:
+    data, text = WEIGHTS.read_bytes(), (WEIGHTS.parent / "README.md").read_text(encoding="utf-8")
+    assert len(data) <= LIMIT
+    assert hashlib.sha256(data).hexdigest() in text
+    assert all(f"| {name} |" in text for name in LIGHTS)
+    for place in (b"/work", b"/root", b"/home", b"/tmp"):
+        assert place not in data
+
+
+@pytest.mark.slow
+def test_the_weights_speak_the_labels_and_can_be_trained_further() -> None:
+    from backend.detector.weights import load_trainable, module_classes
+
+    assert module_classes(load_trainable(WEIGHTS)) == LABELS
+
+
+@pytest.mark.slow
+def test_the_weights_can_be_made_again(tmp_path: Path) -> None:
+    out = tmp_path / "weights" / "small.pt"
+    found = make(out, tmp_path / "work", Plan(scenes=8, check=14, epochs=1, imgsz=64))
+    assert set(found) == {"all", "easy", "hard", *LIGHTS}
+    assert found["all"]["images"] == found["easy"]["images"] + found["hard"]["images"] == 14
+    assert hashlib.sha256(out.read_bytes()).hexdigest() in (out.parent / "README.md").read_text()

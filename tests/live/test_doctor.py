@@ -69,7 +69,9 @@ def test_a_healthy_project_is_found_healthy_and_left_as_it_was(
     }
     assert fetched == [(scene.tasks[0].id, scene.tasks[0].uri)]
     assert (studio.project(scene.id), studio.views(scene.id), list(studio.tasks(scene.id))) == before
-    assert next(each.detail for each in findings if each.check == "token").startswith("legacy token of admin@")
+    assert next(each.detail for each in findings if each.check == "token").startswith(
+        "legacy token of admin@"
+    )
 
 
 def test_what_people_broke_is_found(scene: Scene, studio: Studio, receiver: Receiver) -> None:
@@ -90,7 +92,13 @@ def test_what_people_broke_is_found(scene: Scene, studio: Studio, receiver: Rece
         raise BadImage("it is no picture")
 
     findings = diagnose(
-        studio, scene.pool, scene.project, backend_url=receiver.url, fetch=broken, heard=lambda: 0, patience=0.2
+        studio,
+        scene.pool,
+        scene.project,
+        backend_url=receiver.url,
+        fetch=broken,
+        heard=lambda: 0,
+        patience=0.2,
     )
     assert wrong(findings) == {
         "labeling config": "warning",
@@ -205,7 +213,10 @@ def test_a_webhook_that_label_studio_may_not_send_is_found(
     # A webhook from before the protection was on is the silent case: it is there, and never sent.
     port = guarded.port
     guarded.stop()
-    with LabelStudioServer(guarded.folder, port) as opened, Studio(opened.url, opened.admin.token) as studio:
+    with (
+        LabelStudioServer(guarded.folder, port) as opened,
+        Studio(opened.url, opened.admin.token) as studio,
+    ):
         project, _ = connect(
             studio, number, backend_url=receiver.url, secret=SECRET, match=lambda labels: MAP
         )

@@ -18,6 +18,7 @@ from sqlalchemy import text
 from pool.schema import Event
 from pool.store import Pool
 from tests.pool.player import annotation, prediction
+from tests.pool.postgres import Server
 from tests.pool.records import make_model, make_project, make_sample, settle
 
 Player = subprocess.Popen[str]
@@ -180,18 +181,12 @@ def test_reading_never_waits_for_a_writer(pool: Pool, ledger_url: str) -> None:
         assert time.monotonic() - began < 5
 
 
-def test_a_server_that_was_restarted_is_found_again(
-    request: pytest.FixtureRequest, backend: str, pool: Pool, ledger_url: str
-) -> None:
-    if backend == "sqlite":
-        pytest.skip("SQLite has no server")
-    pool.receive([Event("before", 1, "A", {})])
-    request.getfixturevalue("server").run(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname IS NOT NULL"
-        " AND pid <> pg_backend_pid()"
-    )
-    assert pool.receive([Event("after", 1, "A", {})]) == 1
-    assert [event.key for event in pool.inbox(5)] == ["before", "after"]
+def test_a_server_that_dropped_its_connections_is_found_again(server: Server) -> None:
+    with Pool.open(server.make("dropped", template="migrated")) as pool:
+        pool.receive([Event("before", 1, "A", {})])
+        server.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'dropped'")
+        assert pool.receive([Event("after", 1, "A", {})]) == 1
+        assert [event.key for event in pool.inbox(5)] == ["before", "after"]
 
 
 def test_threads_share_an_open_ledger(pool: Pool) -> None:

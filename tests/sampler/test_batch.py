@@ -36,8 +36,11 @@ def test_shapes_and_sizes_are_checked() -> None:
         compose(np.zeros(3), np.zeros(3, dtype=np.bool_), -1)
 
 
-@given(st.lists(st.tuples(st.floats(0, 1), st.sampled_from(["strategy", "holdout"])), min_size=1, max_size=40))
-def test_queue_scores_keep_the_strategys_order_and_mix_the_holdout_in(rows: list[tuple[float, Lane]]) -> None:
+picks = st.tuples(st.floats(0, 1), st.sampled_from(["strategy", "holdout"]))
+
+
+@given(st.lists(picks, min_size=1, max_size=40))
+def test_queue_scores_keep_the_order_and_mix_the_holdout_in(rows: list[tuple[float, Lane]]) -> None:
     uncertainty = np.array([u for u, _ in rows])
     lanes = [lane for _, lane in rows]
     scores = queue_scores(uncertainty, lanes)

@@ -21,8 +21,14 @@ def class_layers(module: Any) -> list[Any]:
     return [layers[-1] for branch in branches if branch is not None for layers in branch]
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
-@pytest.mark.parametrize("labels", [("满", "空", "垃圾桶"), ("a", "b", "c", "d")])
+@pytest.mark.parametrize(
+    ("name", "labels"),
+    [
+        ("yolov8", ("满", "空", "垃圾桶")),
+        ("yolo11", ("a", "b", "c", "d")),
+        ("yolo26", ("a", "b", "c", "d")),
+    ],
+)
 def test_everything_but_the_class_layer_is_kept(
     name: str, labels: tuple[str, ...], weights: Weights, tmp_path: Path
 ) -> None:

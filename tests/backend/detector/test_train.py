@@ -245,6 +245,10 @@ def test_a_folder_belongs_to_one_training(change: dict[str, Any], spec: TrainSpe
     train(spec)
     with pytest.raises(BadInput, match="the same training"):
         train(replace(spec, **change))
+    other = spec.folder / "other.pt"
+    other.write_bytes(spec.weights.read_bytes())
+    with pytest.raises(BadInput, match="the same training"):
+        train(replace(spec, weights=other))
 
 
 def test_what_is_not_there_is_said_before_anything_starts(spec: TrainSpec, tmp_path: Path) -> None:

@@ -74,7 +74,11 @@ STALE = {"id": 9, "url": "http://gone:9090/webhook", "is_active": True, "headers
         (symptoms.config, project(label_config="<View></View>"), "labeling config", "problem", "box"),
         (
             symptoms.config,
-            project(label_config=CONFIG.replace('<Label value="垃圾"/>', '<Label value="垃圾"/><Label value="cat"/>')),
+            project(
+                label_config=CONFIG.replace(
+                    '<Label value="垃圾"/>', '<Label value="垃圾"/><Label value="cat"/>'
+                )
+            ),
             "labeling config",
             "problem",
             "bin, 垃圾, cat",
