@@ -7,11 +7,9 @@ its own waits. /webhook answers once the event is on disk. /predict waits for a 
 from __future__ import annotations
 
 import asyncio
-import base64
-import hmac
 import json
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,6 +20,7 @@ from pydantic import ValidationError
 from starlette.datastructures import State
 
 from backend import heartbeat
+from backend.guard import SECRET_HEADER, Guard
 from backend.house import House
 from backend.inbox import Inbox
 from backend.metrics import exposition
@@ -33,10 +32,7 @@ from pool.schema import ThresherError, UnknownRecord
 log = logging.getLogger("thresher.app")
 
 NOT_CONNECTED = "thresher-not-connected"
-SECRET_HEADER = "x-thresher-secret"
 REFRESH_SECONDS = 1.0
-OPEN_ROUTES = ("/", "/health")
-Next = Callable[[Request], Awaitable[Response]]
 
 
 @dataclass
@@ -77,7 +73,8 @@ def create_app(settings: Settings) -> FastAPI:
         house.close()
 
     app = FastAPI(title="thresher", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
-    _guard(app, settings, memory)
+    app.add_middleware(Guard, settings=settings, secrets=lambda: memory.secrets.values())
+    _errors(app)
     _routes(app, settings, memory)
     return app
 
@@ -100,16 +97,8 @@ async def _watch(memory: Memory, state: State) -> None:
             log.warning("%s", error)
 
 
-def _guard(app: FastAPI, settings: Settings, memory: Memory) -> None:
-    """Every route but /health needs Basic auth when it is set; webhooks may bring their secret instead."""
-
-    @app.middleware("http")
-    async def guard(request: Request, proceed: Next) -> Response:
-        if request.url.path not in OPEN_ROUTES and not _allowed(request, settings, memory):
-            return JSONResponse(
-                {"error": "unauthorised"}, 401, {"WWW-Authenticate": 'Basic realm="thresher"'}
-            )
-        return await proceed(request)
+def _errors(app: FastAPI) -> None:
+    """Domain errors as one sentence, a wrong body as the field that is wrong."""
 
     @app.exception_handler(ThresherError)
     async def sentence(_: Request, error: Exception) -> Response:
@@ -123,65 +112,58 @@ def _guard(app: FastAPI, settings: Settings, memory: Memory) -> None:
         return JSONResponse({"error": f"{where}: {first['msg']}", "got": repr(first["input"])[:200]}, 400)
 
 
-def _allowed(request: Request, settings: Settings, memory: Memory) -> bool:
-    given = request.headers.get(SECRET_HEADER)
-    if given is not None and request.url.path == "/webhook":
-        # Compared with every secret there is, so that the time taken tells nothing.
-        matches = [hmac.compare_digest(given.encode(), known.encode()) for known in memory.secrets.values()]
-        return any(matches)
-    if settings.basic_user is None or settings.basic_pass is None:
-        return True
-    wanted = f"{settings.basic_user}:{settings.basic_pass.get_secret_value()}".encode()
-    header = request.headers.get("authorization", "")
-    expected = "Basic " + base64.b64encode(wanted).decode()
-    return hmac.compare_digest(header.encode(), expected.encode())
-
-
 def _routes(app: FastAPI, settings: Settings, memory: Memory) -> None:
-    @app.get("/")
-    @app.get("/health")
-    async def health() -> dict[str, Any]:
-        return protocol.health(next(iter(memory.versions.values()), None))
+    # Plain routes: what comes in is parsed by `protocol`, and answers that somebody waits for should
+    # not pass through a second validation.
+    async def health(_: Request) -> Response:
+        return JSONResponse(protocol.health(next(iter(memory.versions.values()), None)))
 
-    @app.post("/setup")
-    async def setup(request: Request) -> dict[str, Any]:
+    async def setup(request: Request) -> Response:
         asked = protocol.SetupRequest.model_validate(await _json(request))
-        return protocol.setup(memory.versions.get(asked.project_id, NOT_CONNECTED))
+        return JSONResponse(protocol.setup(memory.versions.get(asked.project_id, NOT_CONNECTED)))
 
-    @app.get("/versions")
-    async def versions(request: Request) -> dict[str, Any]:
+    async def versions(request: Request) -> Response:
         house: House = request.app.state.house
-        known = await asyncio.to_thread(
-            lambda: [m.version for p in house.pool.projects() for m in house.pool.models(p.id)]
-        )
-        return {"versions": known, "message": "ok"}
 
-    @app.post("/predict")
-    async def predict(request: Request) -> dict[str, Any]:
+        def known() -> list[str]:
+            return [m.version for p in house.pool.projects() for m in house.pool.models(p.id)]
+
+        return JSONResponse(protocol.versions(await asyncio.to_thread(known)))
+
+    async def predict(request: Request) -> Response:
         asked = protocol.PredictRequest.model_validate(await _json(request))
         project = asked.project_id
         if project is None or project not in memory.versions:
             log.warning("project %s asks for predictions but is not connected: `thresher connect`", project)
-            return protocol.predictions(asked.tasks, {}, NOT_CONNECTED)
+            return JSONResponse(protocol.predictions(asked.tasks, {}, NOT_CONNECTED))
         version = memory.versions[project]
         predictor: Predictor = request.app.state.predictor
         found = await asyncio.to_thread(predictor.answer, project, asked)
-        return protocol.predictions(asked.tasks, found, version)
+        return JSONResponse(protocol.predictions(asked.tasks, found, version))
 
-    @app.post("/webhook")
-    async def webhook(request: Request) -> JSONResponse:
+    async def webhook(request: Request) -> Response:
         body = await _json(request)
         # Label Studio's Start Training button cannot carry the secret; all it can cause is one queued job.
-        trusted = request.headers.get(SECRET_HEADER) is not None or settings.basic_user is not None
+        trusted = SECRET_HEADER in request.headers or settings.basic_user is not None
         events = [e for e in protocol.events(body) if trusted or e.action == protocol.START_TRAINING]
         if events:
             await request.app.state.inbox.put(events)
         return JSONResponse({"status": "ok", "events": len(events)}, 201 if events else 200)
 
-    @app.get("/metrics")
-    async def metrics(request: Request) -> PlainTextResponse:
+    async def metrics(request: Request) -> Response:
         text = await asyncio.to_thread(exposition, request.app.state.house)
         return PlainTextResponse(text, media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    for path, methods, handler in (
+        ("/", ["GET"], health),
+        ("/health", ["GET"], health),
+        ("/setup", ["POST"], setup),
+        ("/predict", ["POST"], predict),
+        ("/webhook", ["POST"], webhook),
+        ("/versions", ["GET"], versions),
+        ("/metrics", ["GET"], metrics),
+    ):
+        app.add_route(path, handler, methods=methods)
 
 
 async def _json(request: Request) -> dict[str, Any]:

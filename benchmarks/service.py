@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import random
 import resource
 import statistics
 import subprocess
@@ -74,6 +75,7 @@ def webhook(n: int) -> bytes:
 
 async def ask(port: int, make: Bytes, first: int, times: int, pace: float, out: list[float]) -> None:
     """One client: ``times`` requests on one connection, their seconds into ``out``."""
+    await asyncio.sleep(pace * random.random())  # people do not press a button in step
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     for n in range(times):
         began = time.perf_counter()

@@ -19,7 +19,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count, islice
 from pathlib import Path
-from typing import Any
 
 from backend.demo.light import LIGHTS
 from backend.demo.scenes import LABELS, condition, jpeg, render
@@ -41,14 +40,16 @@ Row = tuple[str, Path, tuple[Region, ...]]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How much to train: scenes to learn from, scenes to check on, epochs."""
+    """How much to train: scenes to learn from, scenes to check on, and the legs of the training.
+
+    A leg is (epochs, first learning rate); each starts from the weights of the one before.
+    """
 
     scenes: int = 280
     check: int = 100
-    epochs: int = 50
+    legs: tuple[tuple[int, float], ...] = ((50, 0.002), (36, 0.0015))
     imgsz: int = 320
     batch: int = 8
-    lr0: float = 0.002
     seed: int = 0
 
 
@@ -71,23 +72,16 @@ def draw(folder: Path, chosen: Sequence[int], size: tuple[int, int] = (640, 480)
 
 def blank(path: Path, seed: int) -> Path:
     """Write an untrained detector: the topology of yolo11, an eighth as wide, three classes."""
-    from backend.detector.runtime import tame
+    from backend.detector.runtime import library
     from backend.detector.weights import save_module
 
-    tame()
-    import ultralytics
-    from ultralytics.nn import tasks
-    from ultralytics.utils import YAML, torch_utils
-
-    yaml: Any = YAML
-    network: Any = tasks.DetectionModel
-    settle: Any = torch_utils.init_seeds
-    topology = yaml.load(Path(ultralytics.__file__).parent / "cfg/models/11/yolo11.yaml")
+    yaml = library("utils").YAML
+    topology = yaml.load(Path(library("cfg").__file__).parent / "models/11/yolo11.yaml")
     topology |= {"nc": len(LABELS), "scales": {"n": [0.5, _WIDTH, 1024]}, "scale": "n"}
     recipe = path.with_suffix(".yaml")
     yaml.save(recipe, topology)
-    settle(seed, deterministic=True)
-    model = network(yaml.load(recipe), verbose=False)
+    library("utils.torch_utils").init_seeds(seed, deterministic=True)
+    model = library("nn.tasks").DetectionModel(yaml.load(recipe), verbose=False)
     model.names = dict(enumerate(LABELS))
     model.task = "detect"
     save_module(model, path)
@@ -103,21 +97,24 @@ def fit(work: Path, plan: Plan) -> tuple[Path, float]:
     rows = draw(work / "scenes", chosen)
     log.info("drew %d scenes", len(rows))
     data = write_dataset(work / "dataset", [(path, regions) for _, path, regions in rows], LABELS)
-    options = TrainOptions(
-        epochs=plan.epochs,
-        imgsz=plan.imgsz,
-        batch=plan.batch,
-        lr0=plan.lr0,
-        patience=0,
-        close_mosaic=max(plan.epochs // 5, 1),
-        seed=plan.seed,
-        threads=1,
-        workers=0,
-        device="cpu",
-    )
-    spec = TrainSpec(work / "job", blank(work / "blank.pt", plan.seed), data, LABELS, options)
-    done = train(spec, lambda epoch, total, note: log.info("epoch %d of %d: %s", epoch, total, note))
-    return done.weights, done.seconds
+    weights, seconds = blank(work / "blank.pt", plan.seed), 0.0
+    for number, (epochs, rate) in enumerate(plan.legs):
+        options = TrainOptions(
+            epochs=epochs,
+            imgsz=plan.imgsz,
+            batch=plan.batch,
+            lr0=rate,
+            patience=0,
+            close_mosaic=max(epochs // 5, 1),
+            seed=plan.seed,
+            threads=1,
+            workers=0,
+            device="cpu",
+        )
+        spec = TrainSpec(work / f"leg{number}", weights, data, LABELS, options)
+        done = train(spec, lambda epoch, total, note: log.info("epoch %d of %d: %s", epoch, total, note))
+        weights, seconds = done.weights, seconds + done.seconds
+    return weights, seconds
 
 
 def check(weights: Path, rows: Sequence[Row], imgsz: int) -> dict[str, dict[str, float]]:
@@ -158,8 +155,9 @@ def card(weights: Path, plan: Plan, seconds: float, found: Mapping[str, Mapping[
         f"- {len(data):,} bytes, float16, not fused: it can be trained further",
         f"- made by `{command}`",
         f"  with {versions}, Python {platform.python_version()}",
-        f"- scenes from seed {TRAIN_SEEDS} on, epochs: {plan.epochs}, {plan.imgsz} px, batch {plan.batch},",
-        f"  AdamW from {plan.lr0}, seed {plan.seed}; {seconds:.0f} s on one thread of a busy machine",
+        f"- scenes from seed {TRAIN_SEEDS} on, {plan.imgsz} px, batch {plan.batch}, AdamW, seed {plan.seed};",
+        f"  {' then '.join(f'{epochs} epochs from {rate}' for epochs, rate in plan.legs)};",
+        f"  {seconds:.0f} s on one thread of a busy machine",
         f"- measured on {plan.check} check scenes from seed {CHECK_SEEDS} on, by which nothing was chosen:",
         "",
         "| light | scenes | boxes | mAP50 | mAP50-95 |",
@@ -201,13 +199,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--work", type=Path, help="folder for scenes and checkpoints, to go on after a stop"
     )
-    parser.add_argument("--scenes", type=int, default=Plan().scenes)
-    parser.add_argument("--epochs", type=int, default=Plan().epochs)
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    plan = Plan(scenes=options.scenes, epochs=options.epochs)
     with tempfile.TemporaryDirectory() as scratch:
-        found = make(options.out, options.work or Path(scratch), plan)
+        found = make(options.out, options.work or Path(scratch), Plan())
     for group, numbers in found.items():
         log.info("%-8s mAP50 %.3f", group, numbers.get("map50", float("nan")))
 

@@ -142,7 +142,7 @@ def _media(studio: Studio, seen: Seen, fetch: Fetch) -> Iterator[Finding]:
         yield problem(
             "images",
             f"the image of task {task['id']} ({uri}) cannot be fetched: {error}",
-            "Check that the token's user sees it; for other hosts than Label Studio set THRESHER_MEDIA_HOSTS.",
+            "Check that the token's user sees it; for foreign hosts set THRESHER_MEDIA_HOSTS.",
         )
     else:
         yield ok("images", f"the image of task {task['id']} was fetched")

@@ -201,7 +201,7 @@ def queue(seen: Seen) -> Iterator[Finding]:
         yield warning(
             "annotations per task",
             f"{overlap}: Label Studio serves tasks that others began, at random, before uncertain ones",
-            "Set maximum_annotations back to 1 through the API; second opinions are asked for task by task.",
+            "Set maximum_annotations back to 1 through the API; second opinions are asked task by task.",
         )
     if int(seen.now["min_annotations_to_start_training"]) > 0:
         yield warning(

@@ -8,8 +8,9 @@ import pytest
 from backend.demo.server import LabelStudioServer, free_port
 from backend.studio.client import Studio
 from backend.studio.connect import connect
-from backend.studio.doctor import Finding, diagnose
+from backend.studio.doctor import diagnose
 from backend.studio.push import push
+from backend.studio.symptoms import Finding
 from pool.schema import BadImage, Project
 from pool.store import Pool
 from tests.live.conftest import CONFIG, LABELS, SECRET, Scene

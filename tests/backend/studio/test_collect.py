@@ -203,16 +203,15 @@ def test_deleted_tasks_take_their_annotations_with_them(pool: Pool, numbers: Ite
 
 def test_a_broken_event_is_noted_and_holds_up_nothing(pool: Pool, numbers: Iterator[int]) -> None:
     project = connected(pool, numbers)
+    bodies: list[dict[str, Any]] = [
+        {},
+        {"annotation": None},
+        {"annotation": {"id": "x", "task": project.id * 100}},
+        {"annotation": payload(project, 9, 0, 0, created_at="yesterday")},
+    ]
     broken = [
         Event(f"broken-{n}-{project.id}", project.id, "ANNOTATION_CREATED", body)
-        for n, body in enumerate(
-            (
-                {},
-                {"annotation": None},
-                {"annotation": {"id": "x", "task": project.id * 100}},
-                {"annotation": payload(project, 9, 0, 0, created_at="yesterday")},
-            )
-        )
+        for n, body in enumerate(bodies)
     ]
     pool.receive([*broken, created(project, 1, 0, 0)])
     taken = drain(pool)

@@ -115,7 +115,7 @@ def test_tabs_show_the_picture_the_reason_and_the_score(key: str, has_tasks: boo
 
 def test_an_order_is_added_to_our_own_tabs_only() -> None:
     empty = tabs.wanted(["Default"], "image", has_tasks=False)
-    views = [{"id": number, "data": data} for number, data in enumerate(empty, 1)]
+    views: list[dict[str, Any]] = [{"id": n, "data": data} for n, data in enumerate(empty, 1)]
     late = dict(tabs.ordered(views))
     assert late.keys() == {1, 2, 3}
     for view in views:

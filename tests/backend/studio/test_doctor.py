@@ -14,8 +14,8 @@ from pool.schema import ModelVersion, Project
 URL = "http://service:9090"
 CONFIG = (
     '<View><Header value="$why"/><Image name="image" value="$image"/>'
-    '<RectangleLabels name="label" toName="image"><Label value="bin"/><Label value="垃圾"/></RectangleLabels>'
-    "</View>"
+    '<RectangleLabels name="label" toName="image">'
+    '<Label value="bin"/><Label value="垃圾"/></RectangleLabels></View>'
 )
 PROJECT = Project(4, "streets", "label", "image", "image", ("bin", "垃圾"), {"can": "bin"}, "s3cret")
 CHAMPION = ModelVersion(
