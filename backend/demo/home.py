@@ -64,6 +64,8 @@ def settings(folder: Path, server: LabelStudioServer, port: int) -> Settings:
         backend_url=f"http://127.0.0.1:{port}",
         port=port,
         imgsz=320,
+        # Label Studio, the API and the worker share two cores here: a second thread would only wait for them.
+        threads=1,
         ask_size=40,
         holdout_share=0.12,
         epochs=15,

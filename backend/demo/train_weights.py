@@ -155,7 +155,7 @@ def card(weights: Path, plan: Plan, seconds: float, found: Mapping[str, Mapping[
         f"- {len(data):,} bytes, float16, not fused: it can be trained further",
         f"- made by `{command}`",
         f"  with {versions}, Python {platform.python_version()}",
-        f"- scenes from seed {TRAIN_SEEDS} on, {plan.imgsz} px, batch {plan.batch}, AdamW, seed {plan.seed};",
+        f"- scenes from {TRAIN_SEEDS} on, {plan.imgsz} px, batch {plan.batch}, AdamW, seed {plan.seed}:",
         f"  {' then '.join(f'{epochs} epochs from {rate}' for epochs, rate in plan.legs)};",
         f"  {seconds:.0f} s on one thread of a busy machine",
         f"- measured on {plan.check} check scenes from seed {CHECK_SEEDS} on, by which nothing was chosen:",
