@@ -93,8 +93,10 @@ async def _watch(memory: Memory, state: State) -> None:
             if state.inbox.received != said:
                 said = state.inbox.received
                 await asyncio.to_thread(heartbeat.hear, state.house.pool, said)
-        except ThresherError as error:  # a busy ledger: what is in memory still holds
-            log.warning("%s", error)
+        except (
+            Exception
+        ):  # whatever it was, what is in memory still holds, and the next second may be better
+            log.exception("cannot read the ledger; going on with what is known")
 
 
 def _errors(app: FastAPI) -> None:
@@ -143,7 +145,7 @@ def _routes(app: FastAPI, settings: Settings, memory: Memory) -> None:
 
     async def webhook(request: Request) -> Response:
         body = await _json(request)
-        # Label Studio's Start Training button cannot carry the secret; all it can cause is one queued job.
+        # The Start Training button cannot carry the secret; all it can cause is one queued training.
         trusted = SECRET_HEADER in request.headers or settings.basic_user is not None
         events = [e for e in protocol.events(body) if trusted or e.action == protocol.START_TRAINING]
         if events:
@@ -169,7 +171,7 @@ def _routes(app: FastAPI, settings: Settings, memory: Memory) -> None:
 async def _json(request: Request) -> dict[str, Any]:
     try:
         body = json.loads(await request.body())
-    except ValueError:
+    except (ValueError, RecursionError):
         body = None
     if not isinstance(body, dict):
         raise ThresherError("The body must be a JSON object.")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from backend import heartbeat, learning
 from backend.house import House
-from pool.schema import Label, Project
+from pool.schema import BadInput, Label, Project
 
 if TYPE_CHECKING:
     from backend.studio.connect import Step
@@ -35,6 +35,13 @@ def connect(
 
     known = {p.id: p for p in house.pool.projects()}.get(project)
     champion = house.pool.champion(project) if known else None
+    if champion and (weights or cold_start):
+        raise BadInput(
+            "connect",
+            "without --weights and --cold-start for a project that has a model",
+            champion.version,
+            "Connect it without them; its model gets better by `thresher round learn`.",
+        )
     path = None if champion else house.registry.resolve_path(weights or house.settings.weights)
     classes = champion.classes if champion else _classes(path)
 
@@ -103,4 +110,5 @@ def _first_model(house: House, project: Project, path: Path, *, cold_start: bool
             path = fresh_head(path, project.labels, Path(folder) / f"{path.stem}-cold.pt")
         name, sha256 = house.registry.register(path)
     classes = project.labels if cold_start else _classes(house.registry.path(name))
-    learning.first_model(house, project, name, sha256, classes)
+    note = learning.COLD if cold_start else ""
+    learning.first_model(house, project, name, sha256, classes, note)

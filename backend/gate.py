@@ -30,7 +30,13 @@ def judge(candidate: Mapping[str, float], champion: Mapping[str, float] | None, 
     """
     if holdout == 0:
         return Verdict(
-            "refused", "No holdout image is labelled yet, so there is nothing to measure the model on."
+            "refused",
+            "No holdout image is labelled yet, so there is nothing to measure the model on: label those that "
+            "say so, or add images until some of them fall into the holdout.",
+        )
+    if MEASURE not in candidate:
+        return Verdict(
+            "refused", f"The {holdout} labelled holdout images show no box: nothing was measured."
         )
     new = candidate[MEASURE]
     if champion is None:

@@ -59,7 +59,7 @@ class House:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         settings_module.quiet_libraries(settings)
-        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        make_folder(settings)
         self.pool = Pool.open(settings.ledger_url)
         self.images = Images(settings.images_root)
         self.registry = Registry(settings.model_dir)
@@ -149,6 +149,23 @@ class House:
             ids = ", ".join(f"{p.id} ({p.title})" for p in projects)
             raise BadInput("--project", f"one of {ids}", wanted, "Several projects are connected.")
         return projects[0]
+
+
+def make_folder(settings: Settings) -> None:
+    """The data folder.
+
+    Raises:
+        BadInput: it cannot be made.
+    """
+    try:
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInput(
+            "THRESHER_DATA_DIR",
+            "a folder that can be made and written",
+            str(settings.data_dir),
+            str(error.strerror),
+        ) from None
 
 
 def label_map(project: Project, model: ModelVersion) -> dict[str, str]:

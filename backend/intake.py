@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from backend.house import House, Job
 from pool.images import SUFFIXES, Picture, decode, near_duplicates
 from pool.schema import BadInput, Failure, Project, Sample, Task, ThresherError
@@ -114,11 +116,9 @@ def one(house: House, data: bytes, name: str) -> Sample:
 
 
 def new_tasks(house: House, project: Project) -> Found:
-    """Tasks that the ledger does not know; nothing is read where both sides count the same."""
-    from backend.studio.collect import Found, find_tasks
+    """Tasks that the ledger does not know, or whose image is another one now."""
+    from backend.studio.collect import find_tasks
 
-    if int(house.studio.project(project.id)["task_number"]) == len(house.pool.tasks(project.id)):
-        return Found()
     return find_tasks(house.studio, house.pool, project)
 
 
@@ -161,8 +161,7 @@ def _enter(
     """Pictures become samples; the answer has one entry per subject, None where it failed."""
     out: list[Sample | None] = []
     failures: list[Failure] = []
-    fresh: list[Sample] = []
-    _, hashes = house.pool.phashes()
+    kin = Kin(house)
     for result in pictures:
         if isinstance(result, Failure):
             failures.append(result)
@@ -170,20 +169,22 @@ def _enter(
             continue
         name, picture = result
         house.images.put(picture)
-        sample = Sample(
-            id=picture.id,
-            width=picture.width,
-            height=picture.height,
-            name=name,
-            original=picture.original,
-            phash=picture.phash,
-            root=picture.id,
-            holdout=is_holdout(picture.id, house.settings.holdout_share),
-            suffix=picture.suffix,
+        root = kin.root(picture)
+        taken.counts["near_duplicates"] += root != picture.id
+        out.append(
+            Sample(
+                id=picture.id,
+                width=picture.width,
+                height=picture.height,
+                name=name,
+                original=picture.original,
+                phash=picture.phash,
+                root=root,
+                holdout=is_holdout(root, house.settings.holdout_share),
+                suffix=picture.suffix,
+            )
         )
-        taken.counts["near_duplicates"] += bool(near_duplicates(picture.phash, hashes, NEAR).any())
-        fresh.append(sample)
-        out.append(sample)
+    fresh = [sample for sample in out if sample is not None]
     new = house.pool.add_samples(fresh)
     taken.counts["new"] += sum(new)
     taken.counts["duplicates"] += len(new) - sum(new)
@@ -192,3 +193,28 @@ def _enter(
     house.pool.clear_failures("add", [s for s, made in zip(subjects, out, strict=True) if made is not None])
     house.pool.record_failures(failures, project)
     return out
+
+
+class Kin:
+    """Who is a near-duplicate of whom: the same scene must not stand on both sides of the split."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+        self._ids, self._hashes = house.pool.phashes()
+        self._roots: dict[str, str] = {}  # of pictures that are not in the ledger yet
+
+    def root(self, picture: Picture) -> str:
+        """The root of the first known picture that looks the same, or the picture itself."""
+        near = np.flatnonzero(near_duplicates(picture.phash, self._hashes, NEAR))
+        same = [self._ids[i] for i in near]
+        if picture.id in same:  # known already: it keeps the root that it has
+            found = self._house.pool.samples([picture.id]).get(picture.id)
+            return found.root if found else self._roots.get(picture.id, picture.id)
+        root = picture.id
+        if same:
+            found = self._house.pool.samples([same[0]]).get(same[0])
+            root = found.root if found else self._roots.get(same[0], same[0])
+        self._ids.append(picture.id)
+        self._hashes = np.append(self._hashes, np.uint64(picture.phash))
+        self._roots[picture.id] = root
+        return root

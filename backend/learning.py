@@ -21,6 +21,8 @@ from sampler.uncertainty import score
 log = logging.getLogger("thresher.learning")
 
 MEASURE = "entropy"
+COLD = "cold start: a fresh head for the project's labels"
+NUDGED, TAUGHT = 0.00025, 0.001  # first learning rates
 CHUNK = 64  # predictions saved at once: what a kill can cost, in images
 
 
@@ -56,13 +58,10 @@ def measured(predictions: Sequence[Prediction]) -> list[Prediction]:
 
 
 def decide(house: House, model: ModelVersion, size: int, round_id: str) -> list[Decision]:
-    """The round's batch among images that nobody has answered or been asked about."""
+    """The round's batch among images that want an answer and are not asked already."""
     pool = house.pool
-    answered = set(snapshot.labelled(pool.annotations(model.project)))
     uncertainty = pool.uncertainties(model.project, model.version)
-    waiting = sorted(
-        {t.sample for t in pool.tasks(model.project) if not t.asked} & uncertainty.keys() - answered
-    )
+    waiting = sorted(undecided(house, model.project) & uncertainty.keys())
     samples = pool.samples(waiting)
     values = np.array([uncertainty[s] for s in waiting], dtype=np.float64)
     holdout = np.array([samples[s].holdout for s in waiting], dtype=np.bool_)
@@ -85,6 +84,21 @@ def decide(house: House, model: ModelVersion, size: int, round_id: str) -> list[
         )
         for p in picks
     ]
+
+
+def undecided(house: House, project: int) -> set[str]:
+    """Samples that want an answer and are in no open round; holdout images want two people's."""
+    pool = house.pool
+    tasks = {t.sample for t in pool.tasks(project)}
+    asked = {d.sample for r in pool.rounds(project) if r.closed_at is None for d in pool.decisions(r.id)}
+    answers = snapshot.labelled(pool.annotations(project))
+    samples = pool.samples(list(answers))
+    settled = {
+        sample
+        for sample, given in answers.items()
+        if len({a.annotator for a in given}) >= (2 if samples[sample].holdout else 1)
+    }
+    return tasks - asked - settled
 
 
 def as_shown(prediction: Prediction, floor: float) -> Prediction:
@@ -130,7 +144,12 @@ def train(house: House, project: Project, snapshot_id: str, job: Job) -> dict[st
         project.labels,
     )
     s = house.settings
-    options = TrainOptions(epochs=s.epochs, imgsz=s.imgsz, device=s.device, threads=s.threads)
+    # A head that knows the labels is nudged, a fresh one is taught. Mosaics are left out: on tens of
+    # images they cost more than they give.
+    rate = TAUGHT if champion.note == COLD else NUDGED
+    options = TrainOptions(
+        epochs=s.epochs, imgsz=s.imgsz, lr0=rate, close_mosaic=s.epochs, device=s.device, threads=s.threads
+    )
     spec = TrainSpec(
         folder=folder,
         weights=house.registry.path(champion.weights),
@@ -185,7 +204,8 @@ def promote(house: House, project: Project, candidate: str, job: Job) -> dict[st
     champion = house.champion(project.id)
     if champion.version == candidate:  # a killed run had already promoted it
         return {"outcome": "promoted", "reason": new.note, "model_version": candidate}
-    verdict = judge(new.metrics, champion.metrics or None, int(new.metrics.get("images", 0)))
+    rows = snapshot.restore(house.pool, new.snapshot, "holdout") if new.snapshot else []
+    verdict = judge(new.metrics, champion.metrics or None, len(rows))
     if verdict.outcome == "promoted":
         house.pool.promote(candidate)
     else:
@@ -197,7 +217,7 @@ def promote(house: House, project: Project, candidate: str, job: Job) -> dict[st
 
 
 def first_model(
-    house: House, project: Project, weights: str, sha256: str, classes: Sequence[str]
+    house: House, project: Project, weights: str, sha256: str, classes: Sequence[str], note: str = ""
 ) -> ModelVersion:
     """The model that a project starts from, as its champion."""
     stem = weights.rsplit(".", 1)[0].removesuffix(f"-{sha256[:8]}")
@@ -208,6 +228,7 @@ def first_model(
         sha256=sha256,
         classes=tuple(classes),
         created_at=datetime.now(UTC),
+        note=note,
     )
     house.pool.add_model(model)
     house.pool.promote(model.version)

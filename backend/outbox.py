@@ -32,6 +32,9 @@ def make_tasks(house: House, project_id: int, samples: Sequence[Sample], job: Jo
             for s, url in zip(part, urls, strict=True)
         ]
         ids = house.studio.import_tasks(project_id, data)
+        for i, s in zip(ids, part, strict=True):
+            if s.holdout:  # two people from the start, also where nobody asked for it
+                house.studio.patch_task(i, overlap=2)
         house.pool.bind_tasks(
             [Task(project_id, i, s.id, url) for i, s, url in zip(ids, part, urls, strict=True)]
         )

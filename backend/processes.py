@@ -21,13 +21,16 @@ def die_with_parent() -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
-def start(argv: Sequence[str], env: Mapping[str, str], log: Path | None = None) -> subprocess.Popen[bytes]:
+def start(
+    argv: Sequence[str], env: Mapping[str, str], log: Path | None = None, cwd: Path | None = None
+) -> subprocess.Popen[bytes]:
     """Start a process in a session of its own, so that Ctrl-C reaches only us and we end it in order."""
     sink = log.open("ab") if log else None
     try:
         return subprocess.Popen(
             list(argv),
             env=dict(env),
+            cwd=cwd,
             stdin=subprocess.DEVNULL,
             stdout=sink,
             stderr=subprocess.STDOUT if sink else None,
@@ -65,6 +68,10 @@ def require_free_port(host: str, port: int, setting: str) -> None:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
+        except socket.gaierror as error:
+            raise BadInput(
+                "THRESHER_HOST", "an address of this machine", host, str(error.strerror)
+            ) from None
         except OSError as error:
             raise BadInput(
                 setting,

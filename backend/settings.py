@@ -63,7 +63,7 @@ class Settings(BaseSettings):
     )
     studio_public_url: str | None = Field(
         None,
-        validation_alias=_names("LABEL_STUDIO_HOST"),
+        validation_alias=_names("THRESHER_STUDIO_PUBLIC_URL"),
         description="Label Studio's address as browsers see it, where that is another one.",
     )
     api_key: SecretStr | None = Field(
@@ -236,9 +236,16 @@ def load(**overrides: object) -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         name = variable(str(first["loc"][0])) if first["loc"] else "setting"
-        raise BadInput(
-            name, first["msg"], first["input"], "Set it in the environment or in thresher.env."
-        ) from None
+        reason = first["msg"].removeprefix("Input should be ").removeprefix("Value error, must be ")
+        fix = "Set it in the environment or in thresher.env."
+        raise BadInput(name, reason, first["input"], fix) from None
+
+
+def isolated(**values: object) -> Settings:
+    """Settings from these values and the defaults alone, whatever the environment says."""
+    defaults = {field: info.get_default() for field, info in Settings.model_fields.items()}
+    # What is given here stands above the environment and the file, None and defaults included.
+    return Settings(**{**defaults, **values})
 
 
 def variable(field: str) -> str:
@@ -269,13 +276,18 @@ def quiet_libraries(settings: Settings) -> None:
 def child_environment(settings: Settings, **more: str) -> dict[str, str]:
     """The environment for a process of ours, so that it sees the very same settings."""
     env = dict(os.environ)
+    written: set[str] = set()
     for field, info in Settings.model_fields.items():
         value = getattr(settings, field)
-        if value is None or not isinstance(info.validation_alias, AliasChoices):
+        if not isinstance(info.validation_alias, AliasChoices):
+            continue
+        for choice in info.validation_alias.choices:
+            if str(choice) not in written:
+                env.pop(str(choice), None)
+        if value is None:
             continue
         plain = value.get_secret_value() if isinstance(value, SecretStr) else value
-        for choice in info.validation_alias.choices:
-            env.pop(str(choice), None)
+        written.add(variable(field))
         env[variable(field)] = ",".join(plain) if isinstance(plain, tuple) else str(plain)
     env.update(more)
     env.setdefault("PYTHONUNBUFFERED", "1")

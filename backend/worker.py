@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
+from collections.abc import Callable
 
 from backend import heartbeat, loop
 from backend.house import House, Job
@@ -13,25 +13,36 @@ from pool.schema import ThresherError
 
 log = logging.getLogger("thresher.worker")
 
+DRAIN_SECONDS = 0.5
+
 
 def run(house: House, stop: threading.Event) -> None:
     """Work until ``stop`` is set. Jobs left by a killed worker are taken up again first."""
     with Executor(house) as executor:
         log.info("worker ready, ledger %s", house.settings.ledger_url.split("@")[-1])
-        beaten = compared = 0.0
-        while not stop.wait(0.5):
-            now = time.monotonic()
-            if now - beaten > heartbeat.BEAT_SECONDS:
-                beaten = now
-                heartbeat.beat(house.pool)
-            try:
-                drain(executor)
-                if now - compared > house.settings.reconcile_seconds:
-                    compared = now
-                    compare(executor)
-            except ThresherError as error:  # a server that is away for a while must not end the worker
-                log.warning("%s", error)
+        duties = (
+            (heartbeat.BEAT_SECONDS, lambda: heartbeat.beat(house.pool)),
+            (DRAIN_SECONDS, lambda: drain(executor)),
+            (house.settings.reconcile_seconds, lambda: compare(executor)),
+        )
+        # A thread each: a slow Label Studio delays the comparison, not the webhooks nor the heartbeat.
+        threads = [threading.Thread(target=_repeat, args=(stop, every, duty)) for every, duty in duties]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
         heartbeat.end(house.pool)
+
+
+def _repeat(stop: threading.Event, every: float, duty: Callable[[], None]) -> None:
+    while not stop.is_set():
+        try:
+            duty()
+        except ThresherError as error:
+            log.warning("%s", error)
+        except Exception:  # a duty that ends for good would be missed by nobody until it is too late
+            log.exception("unexpected; going on")
+        stop.wait(every)
 
 
 def drain(executor: Executor) -> None:
@@ -50,8 +61,20 @@ def compare(executor: Executor) -> None:
     if house.settings.api_key is None:
         return
     for project in house.pool.projects():
-        report = loop.collect(house, project.id, Job(f"reconcile-p{project.id}"))
-        champion = house.pool.champion(project.id)
-        unseen = champion is not None and house.pool.unpredicted(project.id, champion.version)
-        if (report["new_tasks"] or unseen) and not executor.jobs.busy(project.id):
+        try:
+            report = loop.collect(house, project.id, Job(f"reconcile-p{project.id}"))
+        except ThresherError as error:  # one project out of reach must not keep the others waiting
+            log.warning("project %s: %s", project.id, error)
+            continue
+        behind = report["new_tasks"] or _behind(house, project.id)
+        if behind and not executor.jobs.busy(project.id):
             executor.jobs.start("prelabel", project.id)
+
+
+def _behind(house: House, project: int) -> bool:
+    """Does the champion owe images a look, or Label Studio its predictions?"""
+    champion = house.pool.champion(project)
+    if champion is None:
+        return False
+    unseen = house.pool.unpredicted(project, champion.version)
+    return bool(unseen) or any(t.pushed != champion.version for t in house.pool.tasks(project))

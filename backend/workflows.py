@@ -46,7 +46,8 @@ COLLECT: tuple[Step, ...] = (
     ("audit", lambda house, project, job, _: loop.audit(house, project, job)),
 )
 LEARN: tuple[Step, ...] = (
-    *COLLECT,
+    ("collect", lambda house, project, job, _: loop.collect(house, project, job, full=True)),
+    COLLECT[1],
     ("freeze", lambda house, project, job, _: loop.freeze(house, project, job)),
     (
         "train",
@@ -135,8 +136,8 @@ class Jobs:
     def start(self, kind: str, project: int, *, job: str | None = None, **given: Any) -> str:
         """Queue a job and answer its id.
 
-        The same id twice is one job. Without an id, a job of this kind that is still waiting
-        for the project is answered instead of queueing another.
+        The same id twice is one job. Without an id, a job of this kind that waits for the
+        project (or runs, for ask and learn) is answered instead of queueing another.
 
         Raises:
             BadInput: no such kind of job.
@@ -144,8 +145,10 @@ class Jobs:
         if kind not in WORKFLOWS:
             raise BadInput("job", f"one of {', '.join(WORKFLOWS)}", kind)
         if job is None:
-            for other in self.all(limit=20):
-                if other.kind == kind and other.project == project and other.state == "queued":
+            # A running prelabel may have passed what a new one is about; a running ask or learn is it.
+            same = ("queued",) if kind in ("prelabel", "collect") else ("queued", "running")
+            for other in self.all():
+                if other.kind == kind and other.project == project and other.state in same:
                     return other.id
         job_id = job or f"{kind}-p{project}-{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid4().hex[:4]}"
         self._client.enqueue(
@@ -171,9 +174,10 @@ class Jobs:
         found = self._client.list_workflows(name=list(WORKFLOWS), limit=limit, sort_desc=True)
         return [_status(w) for w in found]
 
-    def busy(self, project: int) -> bool:
-        """Is a job of this project waiting or running?"""
-        return any(j.project == project and j.state in ("queued", "running") for j in self.all())
+    def busy(self, project: int, kind: str | None = None) -> bool:
+        """Is a job of this project (of this kind) waiting or running?"""
+        alive = (j for j in self.all() if j.state in ("queued", "running"))
+        return any(j.project == project and kind in (None, j.kind) for j in alive)
 
     def cancel(self, job: str) -> None:
         """Stop a job; what its finished steps did stays."""
@@ -181,8 +185,17 @@ class Jobs:
         self._client.cancel_workflow(job)
 
     def resume(self, job: str) -> None:
-        """Go on with a cancelled or failed job after its last finished step."""
-        self.status(job)
+        """Go on with a cancelled job after its last finished step.
+
+        Raises:
+            BadInput: the job was not cancelled. One that failed is begun anew: every verb finds out
+                for itself what is left to do.
+        """
+        state = self.status(job).state
+        if state != "cancelled":
+            raise BadInput(
+                "job", "a cancelled one", f"{job} ({state})", "Start a failed one anew, as `thresher ask`."
+            )
         self._client.resume_workflow(job, queue_name=QUEUE)
 
     def wait(self, job: str, *, poll: float = 0.2) -> JobStatus:

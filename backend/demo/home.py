@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import secrets
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from pydantic import SecretStr
+
 from backend.demo.people import PEOPLE
 from backend.demo.server import LabelStudioServer, write_private
-from backend.settings import Settings
-from backend.settings import load as load_settings
-from pool.schema import NotReady
+from backend.settings import Settings, isolated
+from pool.schema import BadInput, NotReady
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,8 @@ class Home:
     studio_port: int
     port: int
     images: str
+    labels: tuple[str, ...]
+    weights: str
     drawn: bool
     people: tuple[Person, ...]
 
@@ -51,36 +54,42 @@ def load(folder: Path) -> Home:
     path = folder / "demo.json"
     if not path.exists():
         raise NotReady(f"No demo was started in {folder}: run `make demo` first.")
-    raw: dict[str, Any] = json.loads(path.read_text())
-    return Home(**{**raw, "people": tuple(Person(**p) for p in raw["people"])})
+    try:
+        raw: dict[str, Any] = json.loads(path.read_text())
+        people = tuple(Person(**p) for p in raw["people"])
+        return Home(**{**raw, "labels": tuple(raw["labels"]), "people": people})
+    except (ValueError, TypeError, KeyError) as error:
+        raise BadInput(str(path), "what the demo wrote there", str(error), f"Delete {folder}.") from None
 
 
 def settings(folder: Path, server: LabelStudioServer, port: int) -> Settings:
     """The settings of the demo's own service: everything inside its folder, sized for two cores."""
-    return load_settings(
+    return isolated(
         data_dir=folder / "data",
         studio_url=server.url,
-        api_key=server.admin.token,
+        api_key=SecretStr(server.admin.token),
         backend_url=f"http://127.0.0.1:{port}",
         port=port,
         imgsz=320,
-        # Label Studio, the API and the worker share two cores here: a second thread would only wait for them.
+        # Label Studio, the API and the worker share two cores: a second thread would wait for them.
         threads=1,
         ask_size=40,
         holdout_share=0.12,
-        epochs=15,
+        epochs=10,
         log_level="WARNING",
     )
 
 
-def sign_up(server: LabelStudioServer, known: tuple[Person, ...]) -> tuple[Person, ...]:
-    """The simulated annotators as users of Label Studio; those already known are kept."""
-    by_name = {p.name: p for p in known}
-    out = []
-    for habit in PEOPLE:
-        person = by_name.get(habit.name)
-        if person is None:
-            email, password = f"{habit.name.lower()}@example.com", secrets.token_urlsafe(9)
-            person = Person(habit.name, email, password, server.add_user(email, password, habit.name))
-        out.append(person)
-    return tuple(out)
+def invited() -> tuple[Person, ...]:
+    """The simulated annotators before they have an account; written down first, so that an
+    interrupted sign-up is gone on with under the same passwords.
+    """
+    return tuple(
+        Person(habit.name, f"{habit.name.lower()}@example.com", secrets.token_urlsafe(9), "")
+        for habit in PEOPLE
+    )
+
+
+def sign_up(server: LabelStudioServer, people: tuple[Person, ...]) -> tuple[Person, ...]:
+    """The same people as users of Label Studio; signing up twice is no error."""
+    return tuple(replace(p, token=p.token or server.add_user(p.email, p.password, p.name)) for p in people)

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ import httpx
 from backend import connecting, console, loop, overview, processes
 from backend.demo import home
 from backend.demo.labeling import config_for
-from backend.demo.server import LabelStudioServer, migrated_template
+from backend.demo.server import LabelStudioServer, migrated_template, write_private
 from backend.house import House, Job, open_house
 from backend.settings import Settings, child_environment
 from backend.workflows import Jobs
@@ -76,14 +76,45 @@ def check(options: Options) -> tuple[str, ...]:
         )
     if options.images is not None and not options.images.is_dir():
         raise BadInput("--images", "a folder of pictures", str(options.images))
+    same_as_before(options)
     processes.require_free_port("127.0.0.1", options.studio_port, "--studio-port")
     processes.require_free_port("127.0.0.1", options.port, "--port")
     if options.labels is None:
         return LABELS
-    named = tuple(dict.fromkeys(part.strip() for part in options.labels.split(",") if part.strip()))
+    named = parse_labels(options.labels)
     if not named:
         raise BadInput("--labels", "one or more names separated by commas", options.labels)
     return named
+
+
+def same_as_before(options: Options) -> None:
+    """A folder holds one demo.
+
+    Raises:
+        BadInput: it was started with other pictures, labels or weights.
+    """
+    if not (options.folder / "demo.json").exists():
+        return
+    known = home.load(options.folder)
+    labels = None if known.drawn else ",".join(known.labels)
+    images = None if known.drawn else known.images
+    wanted = str(options.images.resolve()) if options.images else None
+    given = ",".join(parse_labels(options.labels)) if options.labels else None
+    if (images and str(Path(images).resolve()), labels) != (wanted, given) or (
+        options.weights not in (None, known.weights)
+    ):
+        raise BadInput(
+            "--folder",
+            "the folder of this very demo, or a new one",
+            str(options.folder),
+            f"It holds {'drawn scenes' if known.drawn else f'{images} with labels {labels}'}: "
+            "choose another with --folder (make demo FOLDER=...), or delete it.",
+        )
+
+
+def parse_labels(text: str) -> tuple[str, ...]:
+    """Labels separated by commas, each once."""
+    return tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
 
 
 def _prepare(options: Options, folder: Path, tell: Callable[..., None]) -> tuple[Path, LabelStudioServer]:
@@ -123,7 +154,7 @@ def draw(folder: Path, count: int, tell: Callable[..., None]) -> Path:
         scene = render(seed)
         path.write_bytes(jpeg(scene))
         truth[path.name] = [[r.label, r.box.x1, r.box.y1, r.box.x2, r.box.y2] for r in scene.regions]
-    truth_file.write_text(json.dumps(truth))
+    write_private(truth_file, json.dumps(truth))
     tell("draw", count, count)
     return images
 
@@ -134,7 +165,7 @@ def _open(
     settings = home.settings(folder, server, options.port)
     house = stack.enter_context(open_house(settings))
     service = processes.start(
-        processes.own_command("serve"), child_environment(settings), folder / "thresher.log"
+        processes.own_command("serve"), child_environment(settings), folder / "thresher.log", cwd=folder
     )
     stack.callback(processes.stop, service)
     _await_service(settings, service, folder / "thresher.log")
@@ -150,22 +181,31 @@ def _fill(
     tell: Callable[..., None],
 ) -> tuple[int, list[list[object]]]:
     folder = options.folder.resolve()
-    try:
-        known = home.load(folder)
-        project, people = known.project, known.people
-    except Exception:  # the first start: nothing is known yet
+    weights = options.weights or str(WEIGHTS)
+    if not (folder / "demo.json").exists():
         title = "Street bins" if options.images is None else (options.images.name[:40] or "My pictures")
         made = house.studio.create_project(title.ljust(3, "."), config_for(labels))
-        project, people = int(made["id"]), ()
-    people = home.sign_up(server, people)
-    home.save(
-        folder,
-        home.Home(
-            project, options.studio_port, options.port, str(pictures), options.images is None, people
-        ),
+        drawn, where = options.images is None, str(pictures)
+        new = home.Home(
+            int(made["id"]),
+            options.studio_port,
+            options.port,
+            where,
+            labels,
+            weights,
+            drawn,
+            home.invited(),
+        )
+        home.save(folder, new)
+    known = home.load(folder)
+    known = replace(
+        known, studio_port=options.studio_port, port=options.port, people=home.sign_up(server, known.people)
     )
-    cold = options.images is not None and options.weights is None
-    connecting.connect(house, project, options.weights or str(WEIGHTS), cold_start=cold)
+    home.save(folder, known)
+    project = known.project
+    fresh = all(p.id != project for p in house.pool.projects())
+    cold = fresh and options.images is not None and options.weights is None
+    connecting.connect(house, project, weights if fresh else None, cold_start=cold)
     loop.add(house, project, [pictures], Job("demo-add", tell))
     jobs = Jobs(house.settings)
     if not any(r.closed_at is None for r in house.pool.rounds(project)):

@@ -109,7 +109,7 @@ def turn(
     needs = Needs(still_wanted(house, project.id), tell)
     with ThreadPoolExecutor(len(known.people)) as crowd:
         list(crowd.map(lambda pair: work(url, pair[0], pair[1], project, truth, needs), _staff(known)))
-    done = _done(overview.follow_with(house, jobs, jobs.start("learn", project.id, full=True), tell))
+    done = _done(overview.follow_with(house, jobs, jobs.start("learn", project.id), tell))
     report = done.report or {}
     measured, promoted = report["evaluate"], report["promote"]
     candidate = house.pool.model(report["train"]["candidate"])

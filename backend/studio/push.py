@@ -289,7 +289,6 @@ def _retire(
     if not old:
         return [], 0
     # With a prediction goes the note of what an annotation began as: bring those home first.
-    collect.drain(pool)
     collect.reconcile(studio, pool, pool.project(project.id))
     patience = PATIENCE
     for each in old:
