@@ -35,9 +35,7 @@ def judge(candidate: Mapping[str, float], champion: Mapping[str, float] | None, 
             "say so, or add images until some of them fall into the holdout.",
         )
     if MEASURE not in candidate:
-        return Verdict(
-            "refused", f"The {holdout} labelled holdout images show no box: nothing was measured."
-        )
+        return Verdict("refused", f"None of the {holdout} labelled holdout images shows a box.")
     new = candidate[MEASURE]
     if champion is None:
         return Verdict("promoted", f"First measured model: mAP50-95 {new:.3f} on {holdout} holdout images.")

@@ -32,7 +32,10 @@ class Silhouette:
 
 
 class Canvas:
-    """Arrays of one picture: ``colour`` (h, w, 3), ``owner`` (h, w) and ``glow`` (h, w), all uint8."""
+    """Arrays of one picture: ``colour`` (h, w, 3), ``owner`` (h, w) and ``glow`` (h, w), all uint8.
+
+    ``glows`` says whether anything was painted that shines.
+    """
 
     def __init__(self, width: int, height: int) -> None:
         self.width, self.height = width, height
@@ -40,7 +43,7 @@ class Canvas:
         self.owner: NDArray[np.uint8] = np.zeros((height, width), np.uint8)
         self.glow: NDArray[np.uint8] = np.zeros((height, width), np.uint8)
         self.brush = SKY
-        self._glows = False
+        self.glows = False
         self._strokes: list[NDArray[np.int32]] = []
 
     def begin(self, owner: int) -> None:
@@ -93,18 +96,18 @@ class Canvas:
         """Record the stroke and its owner; None when there is nothing to paint."""
         if len(polygon) < 3:
             return None
-        # OpenCV counts pixel centres, the camera pixel edges.
-        low, high = polygon.min(axis=0), polygon.max(axis=0)
-        if low.min() < -_LIMIT or high.max() > _LIMIT:
+        (left, top), (right, bottom) = polygon.min(axis=0).tolist(), polygon.max(axis=0).tolist()
+        if min(left, top) < -_LIMIT or max(right, bottom) > _LIMIT:
             polygon = np.clip(polygon, -_LIMIT, _LIMIT)
+        # OpenCV counts pixel centres, the camera pixel edges.
         stroke = np.rint(polygon * (1 << _SHIFT) - (1 << _SHIFT) / 2).astype(np.int32)
         self._strokes.append(stroke)
-        if high[0] < 0 or high[1] < 0 or low[0] > self.width or low[1] > self.height:
+        if right < 0 or bottom < 0 or left > self.width or top > self.height:
             return None
-        cv2.fillPoly(self.owner, [stroke], self.brush, cv2.LINE_8, _SHIFT)
-        self._glows = self._glows or glow > 0
-        if self._glows:
+        self.glows = self.glows or glow > 0
+        if self.glows:
             cv2.fillPoly(self.glow, [stroke], glow, cv2.LINE_8, _SHIFT)
+        cv2.fillPoly(self.owner, [stroke], self.brush, cv2.LINE_8, _SHIFT)
         return stroke
 
     def visible(self, shape: Silhouette) -> tuple[float, tuple[int, int, int, int] | None]:

@@ -71,10 +71,9 @@ def develop(stage: Stage, lamps: Sequence[Lamp], depths: Sequence[float]) -> NDA
         np.float32
     )
     at = space(camera, canvas.owner[1::2, 1::2], stage.wall, depths)
-    sky = cv2.resize((canvas.owner == SKY).astype(np.float32), size, interpolation=cv2.INTER_AREA)
-    glow = cv2.resize(canvas.glow, size, interpolation=cv2.INTER_AREA).astype(np.float32) * np.float32(
-        1 / 255
-    )
+    sky = _share(canvas.owner == SKY, size)
+    shine = cv2.resize(canvas.glow, size, interpolation=cv2.INTER_AREA) if canvas.glows else at.owner * 0
+    glow = shine.astype(np.float32) * np.float32(1 / 255)
     tone = _surface(stage, at) * _corners(stage, at)
     dark = _shadow(stage, at)
     lamplight = _lamplight(stage, at, lamps) if lamps else np.zeros_like(tone)
@@ -91,6 +90,13 @@ def develop(stage: Stage, lamps: Sequence[Lamp], depths: Sequence[float]) -> NDA
     if glow.any():
         _bloom(out, albedo * glow)
     return _film(stage, out)
+
+
+def _share(mask: NDArray[np.bool_], size: tuple[int, int]) -> Field:
+    """Share of each pixel that a mask twice as large covers, in [0, 1]."""
+    if not mask.any():
+        return np.zeros(size[::-1], np.float32)
+    return np.asarray(cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA))
 
 
 def _surface(stage: Stage, at: Space) -> Field:

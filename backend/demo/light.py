@@ -54,10 +54,13 @@ class Light:
         """Whether things throw a shadow with an edge."""
         return bool(self.sun.max() > 0.2)
 
-    def shade(self, normal: Points) -> Rgb:
-        """Factor (3,) by which a surface with this unit normal shows its colour."""
+    def shade(self, normal: Points) -> Colour:
+        """Factors for red, green, blue by which a surface with this unit normal shows its colour."""
         dome = 0.80 + 0.20 * float(normal[1])
-        return self.ambient * dome + self.sun * max(float(normal @ self.toward), 0.0)
+        facing = max(float(normal @ self.toward), 0.0)
+        # Plain numbers: this is asked for every polygon, and arrays of three are slow.
+        (a, b, c), (r, g, k) = self.ambient.tolist(), self.sun.tolist()
+        return a * dome + r * facing, b * dome + g * facing, c * dome + k * facing
 
     def shades(self, normals: NDArray[np.float32]) -> NDArray[np.float32]:
         """The same for a patch of normals (h, w, 3)."""

@@ -98,6 +98,7 @@ def _word(wall: Wall, word: str, at: tuple[float, float, float, float], glow: in
     letters = np.array((250, 244, 226) if glow else wall.stage.lit((236, 230, 214), _OUT), np.float32)
     patch[:] = (patch + (letters - patch) * ink).astype(np.uint8)
     if glow:
+        wall.stage.canvas.glows = True
         shine = wall.stage.canvas.glow[v0:v1, u0:u1]
         shine[:] = np.maximum(shine, (ink[..., 0] * glow).astype(np.uint8))
 

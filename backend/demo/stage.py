@@ -81,7 +81,7 @@ class Stage:
 
     def lit(self, colour: Colour, normal: Points | None) -> Colour:
         """A surface colour as it looks in this light; None = a thing without one facing, such as paper."""
-        r, g, b = self.light.shade(_PAPER if normal is None else normal).tolist()
+        r, g, b = self.light.shade(_PAPER if normal is None else normal)
         return min(colour[0] * r, 255.0), min(colour[1] * g, 255.0), min(colour[2] * b, 255.0)
 
     def flat(self, points: Points, colour: Colour, glow: int = 0) -> None:

@@ -46,6 +46,8 @@ def tame() -> None:
     the operator's back, plotting fonts are never fetched, and checkpoints are unpickled with an
     allow-list of model classes, so that a file named ``.pt`` cannot run code.
     """
+    from PIL import Image
+
     utils: Any = importlib.import_module("ultralytics.utils")
     events: Any = importlib.import_module("ultralytics.utils.events")
     checks: Any = importlib.import_module("ultralytics.utils.checks")
@@ -58,3 +60,7 @@ def tame() -> None:
     checks.AUTOINSTALL = False
     data.check_font = lambda *_: None
     tasks.SAFE_LOAD = True
+    # The library replaces Pillow's open for everybody, to look for a HEIC plugin in files it cannot read:
+    # what the pool says about a broken file must not depend on whether a detector was loaded.
+    patches: Any = importlib.import_module("ultralytics.utils.patches")
+    Image.open = patches._image_open

@@ -15,8 +15,8 @@ import pytest
 import typer
 
 from backend import heartbeat, settings
-from backend.guard import OPEN_ROUTES
 from backend.cli import cli
+from backend.guard import OPEN_ROUTES
 from pool.store import Pool
 from tests.deploy.files import (
     DEPLOY,
