@@ -31,8 +31,8 @@ def judge(candidate: Mapping[str, float], champion: Mapping[str, float] | None, 
     if holdout == 0:
         return Verdict(
             "refused",
-            "No holdout image is labelled yet, so there is nothing to measure the model on: label those that "
-            "say so, or add images until some of them fall into the holdout.",
+            "No holdout image is labelled yet, so there is nothing to measure the model on: label those "
+            "that say so, or add images until some of them fall into the holdout.",
         )
     if MEASURE not in candidate:
         return Verdict("refused", f"None of the {holdout} labelled holdout images shows a box.")
