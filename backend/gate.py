@@ -20,12 +20,14 @@ class Verdict:
 def judge(candidate: Mapping[str, float], champion: Mapping[str, float] | None, holdout: int) -> Verdict:
     """Compare two models measured on the same frozen holdout, by mAP50-95 in [0, 1], higher = better.
 
-    A tie promotes: the candidate has seen more of the project's labels. ``holdout`` is the number
-    of images behind both figures; with none, nothing was measured and nothing is promoted.
+    Worse means worse beyond chance: the candidate's ``change_high``, the upper bound of the paired
+    bootstrap interval of the change, lies below 0 (see `backend.detector.evaluate.paired_difference`).
+    What chance may explain promotes, since the candidate has seen more of the project's labels.
+    ``holdout`` is the number of images behind both figures; with none, nothing is promoted.
 
-    >>> judge({"map50_95": 0.5}, {"map50_95": 0.4}, 20).outcome
+    >>> judge({"map50_95": 0.5, "change_low": 0.02, "change_high": 0.2}, {"map50_95": 0.4}, 20).outcome
     'promoted'
-    >>> judge({"map50_95": 0.3}, {"map50_95": 0.4}, 20).outcome
+    >>> judge({"map50_95": 0.3, "change_low": -0.2, "change_high": -0.02}, {"map50_95": 0.4}, 20).outcome
     'refused'
     """
     if holdout == 0:
@@ -40,7 +42,13 @@ def judge(candidate: Mapping[str, float], champion: Mapping[str, float] | None, 
     if champion is None:
         return Verdict("promoted", f"First measured model: mAP50-95 {new:.3f} on {holdout} holdout images.")
     old = champion[MEASURE]
-    change = f"mAP50-95 {old:.3f} → {new:.3f} on {holdout} holdout images"
-    if new < old:
+    low, high = candidate["change_low"], candidate["change_high"]
+    change = (
+        f"mAP50-95 {old:.3f} → {new:.3f} on {holdout} holdout images, "
+        f"90 % interval of the change {low:+.3f} to {high:+.3f}"
+    )
+    if high < 0:
         return Verdict("refused", f"Worse than the champion: {change}.")
-    return Verdict("promoted", f"Not worse than the champion: {change}.")
+    if low > 0:
+        return Verdict("promoted", f"Better than the champion: {change}.")
+    return Verdict("promoted", f"Not worse than the champion beyond chance: {change}.")

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from backend import snapshot
+from backend.gate import MEASURE as GATE_MEASURE
 from backend.gate import judge
 from backend.house import House, Job, Stopped, label_map
 from pool.schema import Decision, Failure, ModelVersion, NotReady, Prediction, Project
@@ -180,21 +181,25 @@ def train(house: House, project: Project, snapshot_id: str, job: Job) -> dict[st
 
 
 def evaluate(house: House, project: Project, candidate: str, job: Job) -> dict[str, Any]:
-    """mAP of candidate and champion on the labelled holdout; nothing is measured without one."""
-    from backend.detector.evaluate import evaluate as measure
+    """mAP of candidate and champion on the labelled holdout, and how sure their difference is."""
+    from backend.detector.evaluate import measure, paired_difference, summary
 
-    models = [house.pool.model(candidate), house.champion(project.id)]
-    snapshot_id = models[0].snapshot
+    new, old = house.pool.model(candidate), house.champion(project.id)
+    snapshot_id = new.snapshot
     rows = snapshot.restore(house.pool, snapshot_id, "holdout") if snapshot_id else []
     truth = [(row.sample.id, house.images.local(row.sample), row.regions) for row in rows]
     report: dict[str, Any] = {"holdout": len(rows)}
-    for done, model in enumerate(models):
-        job.tell("evaluate", done, len(models), model.version)
-        if any(row.regions for row in rows):
-            metrics = measure(house.detector(model), truth, project.labels)
-            house.pool.set_metrics(model.version, metrics)
-            report[model.version] = metrics
-    job.tell("evaluate", len(models), len(models))
+    if any(row.regions for row in rows):
+        found = {}
+        for done, model in enumerate((new, old)):
+            job.tell("evaluate", done, 2, model.version)
+            found[model.version] = measure(house.detector(model), truth, project.labels)
+            report[model.version] = summary(found[model.version])
+            house.pool.set_metrics(model.version, report[model.version])
+        change = paired_difference(found[old.version], found[new.version], key=GATE_MEASURE)
+        report[new.version] |= {"change_low": change.low, "change_high": change.high}
+        house.pool.set_metrics(new.version, report[new.version])
+    job.tell("evaluate", 2, 2)
     return report
 
 
