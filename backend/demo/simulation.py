@@ -69,31 +69,14 @@ def simulate(folder: Path, rounds: int, size: int | None, *, as_json: bool) -> N
     if as_json:
         console.emit(turns)
         return
-    columns = [
-        "round",
-        "annotations",
-        "images",
-        "consensus score",
-        "mAP50-95 before",
-        "after",
-        "outcome",
-        "serving",
-    ]
+    columns = ["round", "annotations", "images", "consensus", "before", "after", "outcome"]
     rows = [
-        [
-            t.number,
-            t.annotations,
-            t.images,
-            _three(t.consensus_score),
-            _three(t.before),
-            _three(t.after),
-            t.outcome,
-            t.model_version,
-        ]
+        [t.number, t.annotations, t.images, *map(_three, (t.consensus_score, t.before, t.after)), t.outcome]
         for t in turns
     ]
-    console.table("Simulated rounds, measured on the frozen holdout", columns, rows)
+    console.table("Simulated rounds, mAP50-95 on the frozen holdout", columns, rows)
     console.say(turns[-1].reason)
+    console.say(f"Serving {turns[-1].model_version}.")
 
 
 def turn(

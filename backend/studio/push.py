@@ -41,7 +41,7 @@ row; on SQLite everybody's submit waits for it and fails after 5 s (measured: 24
 PATIENCE: Final = 1000
 """Old predictions removed one by one in one push, about 0.1 s each; later pushes go on with the rest."""
 LAST: Final = 1.0
-"""Score of a task whose image the model could not read: people meet it after everything else."""
+"""Score of a task that people meet after all others: an unreadable image, a holdout image not asked."""
 
 
 @dataclass
@@ -155,7 +155,9 @@ class _Run:
                 yield _empty(task.id, self.version, LAST)
             else:
                 size = (sample.width, sample.height)
-                yield prediction_item(task.id, _shown(found, show_floor), target, size)
+                item = prediction_item(task.id, _shown(found, show_floor), target, size)
+                # A holdout image is never the model's choice: it waits until a round asks for it.
+                yield item | {"score": LAST} if sample.holdout else item
 
     def _send(self, items: Sequence[Json]) -> None:
         """Send until the items are there; one whose boxes are refused goes without them."""
