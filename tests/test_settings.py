@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from backend.settings import Settings, child_environment, load, variable, variables
+from backend.settings import Settings, child_environment, isolated, load, variable, variables
 from pool.schema import BadInput
 
 
@@ -69,3 +69,13 @@ def test_every_setting_has_a_variable_and_a_description() -> None:
     for field, info in Settings.model_fields.items():
         assert variable(field).isupper(), field
         assert info.description, field
+
+
+def test_isolated_settings_ignore_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("THRESHER_DATABASE_URL", "postgresql://production")
+    monkeypatch.setenv("MODEL_DIR", "/production")
+    (tmp_path / "thresher.env").write_text("BASIC_AUTH_USER=somebody\n")
+    settings = isolated(data_dir=tmp_path, port=9300)
+    assert (settings.database_url, settings.model_folder, settings.basic_user) == (None, None, None)
+    assert settings.port == 9300
+    assert not {"THRESHER_DATABASE_URL", "MODEL_DIR"} & child_environment(settings).keys()
