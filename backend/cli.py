@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,6 +14,7 @@ from pool.schema import ThresherError
 
 if TYPE_CHECKING:
     from backend.house import House
+    from backend.workflows import Jobs
 
 cli = typer.Typer(
     name="thresher",
@@ -31,6 +32,7 @@ ProjectOption = Annotated[
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
+JobArgument = Annotated[str, typer.Argument(help="Id of a job, from `thresher status`.")]
 WaitOption = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the job, or only queue it.")]
 VERBS = "The loop"
 SERVICE = "The service"
@@ -234,35 +236,19 @@ def status(project: ProjectOption = None, as_json: JsonOption = False) -> None:
 
 
 @cli.command(rich_help_panel=SERVICE)
-def cancel(
-    job: Annotated[str, typer.Argument(help="Id of a job, from `thresher status`.")],
-    as_json: JsonOption = False,
-) -> None:
+def cancel(job: JobArgument, as_json: JsonOption = False) -> None:
     """Stop a job; what its finished steps did stays."""
-    from backend import console
     from backend.workflows import Jobs
 
-    with _house() as house:
-        jobs = Jobs(house.settings)
-        jobs.cancel(job)
-        now = jobs.status(job)
-    console.emit(now) if as_json else console.say(f"{job}: {now.state}")
+    _steer(Jobs.cancel, job, as_json)
 
 
 @cli.command(rich_help_panel=SERVICE)
-def resume(
-    job: Annotated[str, typer.Argument(help="Id of a job, from `thresher status`.")],
-    as_json: JsonOption = False,
-) -> None:
+def resume(job: JobArgument, as_json: JsonOption = False) -> None:
     """Go on with a cancelled job after its last finished step."""
-    from backend import console
     from backend.workflows import Jobs
 
-    with _house() as house:
-        jobs = Jobs(house.settings)
-        jobs.resume(job)
-        now = jobs.status(job)
-    console.emit(now) if as_json else console.say(f"{job}: {now.state}")
+    _steer(Jobs.resume, job, as_json)
 
 
 @cli.command(rich_help_panel=SERVICE)
@@ -318,6 +304,18 @@ def simulate(
     from backend.demo.simulation import simulate as run
 
     run(folder, rounds, size, as_json=as_json)
+
+
+def _steer(how: Callable[[Jobs, str], None], job: str, as_json: bool) -> None:
+    from backend import console
+    from backend.workflows import Jobs
+
+    with _house() as house:
+        jobs = Jobs(house.settings)
+        how(jobs, job)
+        now = jobs.status(job)
+        jobs.close()
+    console.emit(now) if as_json else console.say(f"{job}: {now.state}")
 
 
 def _ask(size: int | None, project: int | None, wait: bool, as_json: bool) -> None:
