@@ -27,7 +27,7 @@ from backend.metrics import exposition
 from backend.predictor import Predictor
 from backend.settings import Settings
 from backend.studio import protocol
-from pool.schema import ThresherError, UnknownRecord
+from pool.schema import NotReady, ThresherError, UnknownRecord
 
 log = logging.getLogger("thresher.app")
 
@@ -104,7 +104,9 @@ def _errors(app: FastAPI) -> None:
 
     @app.exception_handler(ThresherError)
     async def sentence(_: Request, error: Exception) -> Response:
-        return JSONResponse({"error": str(error)}, 404 if isinstance(error, UnknownRecord) else 400)
+        log.warning("%s", error)
+        status = 404 if isinstance(error, UnknownRecord) else 503 if isinstance(error, NotReady) else 400
+        return JSONResponse({"error": str(error)}, status)
 
     @app.exception_handler(ValidationError)
     async def invalid(_: Request, error: Exception) -> Response:
@@ -135,9 +137,11 @@ def _routes(app: FastAPI, settings: Settings, memory: Memory) -> None:
     async def predict(request: Request) -> Response:
         asked = protocol.PredictRequest.model_validate(await _json(request))
         project = asked.project_id
+        if project not in memory.versions:  # connected within the last second, perhaps
+            await asyncio.to_thread(memory.refresh, request.app.state.house)
         if project is None or project not in memory.versions:
-            log.warning("project %s asks for predictions but is not connected: `thresher connect`", project)
-            return JSONResponse(protocol.predictions(asked.tasks, {}, NOT_CONNECTED))
+            # An error makes Label Studio store nothing; an empty result would stay as the model's word.
+            raise UnknownRecord(f"Project {project} is not connected: run `thresher connect {project}`.")
         version = memory.versions[project]
         predictor: Predictor = request.app.state.predictor
         found = await asyncio.to_thread(predictor.answer, project, asked)

@@ -22,7 +22,17 @@ from backend.processes import die_with_parent
 from backend.settings import Settings
 from backend.studio.labeling import LabelingConfig, parse
 from backend.studio.protocol import PredictRequest, TaskBody
-from pool.schema import Box, Failure, ModelVersion, Prediction, Project, Sample, Task, ThresherError
+from pool.schema import (
+    Box,
+    Failure,
+    ModelVersion,
+    NotReady,
+    Prediction,
+    Project,
+    Sample,
+    Task,
+    ThresherError,
+)
 
 log = logging.getLogger("thresher.predict")
 
@@ -55,13 +65,17 @@ class Predictor:
         """Prediction items by task id, without those that could not be looked at; blocks.
 
         In an interactive call, boxes outside what the annotator drew are left out.
+
+        Raises:
+            NotReady: the process died over it; the next call gets a new one.
         """
         try:
             return self._pool.submit(_answer, project, asked).result()
-        except BrokenProcessPool:  # killed for memory, most likely: the next call gets a new one
-            log.exception("the predicting process died; starting another")
+        except BrokenProcessPool:
             self._pool = self._make()
-            return {}
+            raise NotReady(
+                "The predicting process died, most likely for want of memory; another one starts. Ask again."
+            ) from None
 
 
 def _open(settings: Settings) -> None:

@@ -119,10 +119,35 @@ def test_a_broken_predict_names_the_field(service: TestClient) -> None:
     assert "tasks.0.id" in answer.json()["error"]
 
 
-def test_an_unconnected_project_still_gets_one_result_per_task(service: TestClient) -> None:
-    body = bodies("predict")[0] | {"project": "99.1795373660"}
-    results = service.post("/predict", json=body).json()["results"]
-    assert [r["result"] for r in results] == [[] for _ in body["tasks"]]
+def test_an_unconnected_project_is_told_so_and_nothing_is_made_up(service: TestClient) -> None:
+    answer = service.post("/predict", json=bodies("predict")[0] | {"project": "99.1795373660"})
+    assert answer.status_code == 404
+    assert "thresher connect 99" in answer.json()["error"]
+
+
+def test_a_project_connected_a_moment_ago_is_known(service: TestClient, settings: Settings) -> None:
+    body = bodies("predict")[0] | {"project": "2.1795373660"}
+    assert service.post("/predict", json=body).status_code == 404
+    with open_house(settings) as house:
+        house.pool.save_project(
+            Project(2, "B", "label", "image", "image", ("bin",), {"bin": "bin"}, SECRET)
+        )
+        house.pool.add_model(ModelVersion("bins-p2-0a", 2, "b.pt", "0a" * 32, ("bin",), datetime.now(UTC)))
+        house.pool.promote("bins-p2-0a")
+    answer = service.post("/predict", json=body)
+    assert answer.status_code == 200
+    assert [r["model_version"] for r in answer.json()["results"]] == ["bins-p2-0a"] * len(body["tasks"])
+
+
+def test_a_predicting_process_that_dies_is_an_error_and_the_next_one_answers(service: TestClient) -> None:
+    body = bodies("predict")[0]
+    assert service.post("/predict", json=body).status_code == 200
+    predictor = service.app.state.predictor  # type: ignore[attr-defined]
+    (child,) = predictor._pool._processes.values()
+    child.kill()
+    child.join()
+    assert service.post("/predict", json=body).status_code == 503
+    assert service.post("/predict", json=body).status_code == 200
 
 
 def test_basic_auth_guards_every_route_but_health(tmp_path: Path) -> None:

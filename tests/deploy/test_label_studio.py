@@ -32,10 +32,11 @@ def label_studio() -> Path:
 
 @cache
 def studio_variables() -> frozenset[str]:
-    """Names that Label Studio's own source looks up in the environment, without their prefix."""
+    """Names that Label Studio looks up in the environment, without their prefix: settings and flags."""
+    flags = json.loads((label_studio() / "feature_flags.json").read_text("utf-8"))["flags"]
     readers = {"get_env", "get_bool_env", "get_env_list", "get_env_list_int"}
     files = ["core/settings/base.py", "core/settings/label_studio.py", "server.py"]
-    return frozenset(
+    return frozenset(flags) | frozenset(
         call.args[0].value
         for file in files
         for call in ast.walk(ast.parse((label_studio() / file).read_text("utf-8")))

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import base64
-import shutil
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -14,6 +13,9 @@ from PIL import Image
 from pool.pictures import decode
 from tests.pool.drawings import encode, scene
 from tests.pool.test_pictures import XMP, frames, kinds_of_pixels, oriented
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
 
 
 def files() -> dict[str, bytes]:
@@ -43,17 +45,11 @@ def test_opencv_reads_what_decode_describes(name: str) -> None:
     assert np.abs(came.astype(float) - stored).mean() < 3
 
 
-@pytest.fixture(scope="module")
-def page() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    path = shutil.which("chromium") or shutil.which("google-chrome")
-    if path is None:
-        pytest.skip("no Chromium on the path")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield browser.new_page()
-        browser.close()
+@pytest.fixture
+def page(chromium: Browser) -> Iterator[Page]:
+    opened = chromium.new_page()
+    yield opened
+    opened.close()
 
 
 SHOW = """async url => {
@@ -73,7 +69,7 @@ SHOW = """async url => {
 
 @pytest.mark.browser
 @pytest.mark.parametrize("name", files())
-def test_a_browser_shows_what_decode_describes(name: str, page: Any) -> None:
+def test_a_browser_shows_what_decode_describes(name: str, page: Page) -> None:
     data = files()[name]
     picture = decode(data)
     stored = shown(page, picture.data)
@@ -84,7 +80,7 @@ def test_a_browser_shows_what_decode_describes(name: str, page: Any) -> None:
         assert np.abs(np.asarray(came, dtype=float) - np.asarray(stored)).mean() < 3
 
 
-def shown(page: Any, data: bytes) -> Image.Image:
+def shown(page: Page, data: bytes) -> Image.Image:
     kind = "png" if data.startswith(b"\x89PNG") else "webp" if data[8:12] == b"WEBP" else "jpeg"
     url = f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
     width, height, pixels = page.evaluate(SHOW, url)

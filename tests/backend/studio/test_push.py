@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from backend.studio.client import Studio
 from backend.studio.push import PushReport, push
-from pool.schema import Box, ModelVersion, Prediction, Project, Region, Sample, StudioError, Task
+from pool.schema import Box, Failure, ModelVersion, Prediction, Project, Region, Sample, StudioError, Task
 from pool.store import Pool
 
 CONFIG = (
@@ -227,6 +227,19 @@ def test_a_request_that_is_too_large_is_halved(pool: Pool, line: Line) -> None:
     assert memory.whole("v1")
     assert len(memory.rows) == TASKS
     assert sizes == [7, 3, 1, 2, 4, 2, 2]
+
+
+def test_what_an_open_stored_without_a_look_at_the_image_is_sent_again(pool: Pool, line: Line) -> None:
+    memory = Memory([])
+    hollow = [{"task": task, "result": [], "score": 0.0, "model_version": "v1"} for task in (2, 3)]
+    memory.add(hollow)
+    pool.record_failures([Failure("task 3", "predict", "no answer", datetime.now(UTC))], 1)
+    report = push(line.to(memory), pool, PROJECT, "v1")
+    assert (report.held, report.pushed, report.switched) == (1, TASKS - 1, True)
+    shown = {row["task"]: len(row["result"]) for row in memory.rows}
+    assert shown == {task: int(task != 2) for task in memory.tasks}  # nobody said that 2 went wrong
+    assert len(memory.rows) == TASKS
+    assert pool.failures(1) == []
 
 
 def test_a_refusal_that_nobody_can_mend_is_raised_as_it_is(pool: Pool, line: Line) -> None:
