@@ -74,7 +74,7 @@ class Predictor:
         except BrokenProcessPool:
             self._pool = self._make()
             raise NotReady(
-                "The predicting process died, most likely for want of memory; another one starts. Ask again."
+                "The predicting process died, most likely for want of memory; a new one starts. Ask again."
             ) from None
 
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import importlib.util
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from hypothesis.extra.numpy import arrays
 
 from backend.detector.predict import Detector, DetectorOptions
 from backend.detector.weights import class_names
+from pool.boxes import iou_matrix, to_array
 from pool.schema import MissingWeights, Prediction
 from tests.backend.detector.conftest import CLASSES, IDENTITY
 
@@ -149,6 +150,7 @@ def test_onnx_draws_the_boxes_of_its_checkpoint(
     pytest.importorskip("onnxruntime", reason="running an .onnx file needs onnxruntime")
     (live,) = look(weights("yolo11"), [photos[2]])
     (frozen,) = look(exported(format="onnx"), [photos[2]])
+    assert class_names(exported(format="onnx")) == CLASSES
     assert frozen.embedding is None
     assert live.probs is not None
     assert frozen.probs is not None
@@ -162,15 +164,23 @@ def test_openvino_draws_the_boxes_of_its_checkpoint(
     pytest.importorskip("openvino", reason="running an OpenVINO folder needs openvino")
     (live,) = look(weights("yolo11"), [photos[2]])
     (frozen,) = look(exported(format="openvino"), [photos[2]])
+    assert class_names(exported(format="openvino")) == CLASSES
     assert frozen.embedding is None
     assert live.probs is not None
     assert frozen.probs is not None
-    np.testing.assert_allclose(frozen.probs, live.probs, atol=1e-2)
+    # OpenVINO computes in bfloat16 where the processor can: close boxes may change places, and the
+    # weakest of two that overlap may be another one.
+    overlap = iou_matrix(to_array(r.box for r in live.regions), to_array(r.box for r in frozen.regions))
+    partner = overlap.argmax(axis=1)
+    same = overlap.max(axis=1) > 0.9
+    assert same.mean() > 0.9
+    np.testing.assert_allclose(
+        frozen.probs[partner[same]].astype(float), live.probs[same].astype(float), atol=0.04
+    )
 
 
-def test_a_missing_runtime_is_named(tmp_path: Path) -> None:
-    if importlib.util.find_spec("onnxruntime"):
-        pytest.skip("onnxruntime is installed")
+def test_a_missing_runtime_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)  # as if it were not installed
     (tmp_path / "model.onnx").write_bytes(b"not read before the runtime is there")
-    with pytest.raises(MissingWeights, match="pip install onnx"):
+    with pytest.raises(MissingWeights, match="pip install onnxruntime"):
         class_names(tmp_path / "model.onnx")

@@ -231,7 +231,9 @@ def test_a_request_that_is_too_large_is_halved(pool: Pool, line: Line) -> None:
 
 def test_what_an_open_stored_without_a_look_at_the_image_is_sent_again(pool: Pool, line: Line) -> None:
     memory = Memory([])
-    hollow = [{"task": task, "result": [], "score": 0.0, "model_version": "v1"} for task in (2, 3)]
+    hollow: list[dict[str, Any]] = [
+        {"task": task, "result": [], "score": 0.0, "model_version": "v1"} for task in (2, 3)
+    ]
     memory.add(hollow)
     pool.record_failures([Failure("task 3", "predict", "no answer", datetime.now(UTC))], 1)
     report = push(line.to(memory), pool, PROJECT, "v1")
