@@ -49,7 +49,11 @@ def fail(message: str) -> NoReturn:
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """A table for people; numbers stand right."""
     drawn = Table(
-        title=title, title_justify="left", title_style="bold", header_style="bold", show_header=any(columns)
+        title=title or None,
+        title_justify="left",
+        title_style="bold",
+        header_style="bold",
+        show_header=any(columns),
     )
     for index, column in enumerate(columns):
         numeric = bool(rows) and all(isinstance(row[index], int | float) for row in rows)
@@ -61,7 +65,8 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) 
 
 def facts(title: str, values: Mapping[str, object]) -> None:
     """Names and values, one a line."""
-    table(title, ["", ""], [[name.replace("_", " "), value] for name, value in values.items()])
+    out.print(f"[bold]{escape(title)}[/]")
+    table("", ["", ""], [[name.replace("_", " "), value] for name, value in values.items()])
 
 
 @contextmanager

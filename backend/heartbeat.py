@@ -35,6 +35,9 @@ def hear(pool: Pool, events: int) -> None:
     pool.report(Progress(HEARD, "received", events, 0, "", datetime.now(UTC)))
 
 
-def heard(pool: Pool) -> int:
-    """How many webhooks the API had received when it last said so; 0 if it never did."""
-    return next((p.done for p in pool.progress() if p.job == HEARD), 0)
+def heard(pool: Pool) -> datetime | None:
+    """When the API last said that a webhook had arrived; None if it never did.
+
+    A time and not the count, which begins anew with each start of the API.
+    """
+    return next((p.at for p in pool.progress() if p.job == HEARD), None)

@@ -9,7 +9,7 @@ from typing import Any
 from backend import console, heartbeat
 from backend.house import House
 from backend.workflows import Jobs, JobStatus
-from pool.schema import NotReady, Project, ThresherError
+from pool.schema import NotReady, Progress, Project, ThresherError
 
 POLL_SECONDS = 0.2
 
@@ -54,13 +54,25 @@ def follow(house: House, jobs: Jobs, job: str, *, show: bool) -> JobStatus:
 
 def follow_with(house: House, jobs: Jobs, job: str, tell: Callable[..., None]) -> JobStatus:
     """Wait for a job to end, passing on its progress."""
+    last: Progress | None = None
     while (status := jobs.status(job)).state in ("queued", "running"):
         # While ours waits for another job, that one's progress is what there is to see.
         for p in house.pool.progress():
             if p.job == job or (status.state == "queued" and p.job not in heartbeat.SIGNS):
+                if last is not None and last.step != p.step:
+                    _finish(last, tell)
+                last = p
                 tell(p.step, p.done, p.total, p.note)
         time.sleep(POLL_SECONDS)
+    if last is not None and status.state == "done":
+        _finish(last, tell)
     return status
+
+
+def _finish(p: Progress, tell: Callable[..., None]) -> None:
+    """The end of a step, which may come and go between two looks."""
+    whole = max(p.total, 1)
+    tell(p.step, whole, whole, p.note)
 
 
 def show(house: House, wanted: int | None, *, as_json: bool) -> None:

@@ -146,14 +146,12 @@ def _item(
     from backend.studio import convert
 
     areas = [r.box for r in convert.read(list(drawn), target).regions]
-    floor = house.settings.show_floor
     # Inside an area that somebody points at, even the weak boxes are worth showing.
-    shown = [
-        r for r in prediction.regions if (_inside(r.box, areas) if areas else (r.score or 0.0) >= floor)
-    ]
-    return convert.prediction_item(
-        task, replace(prediction, regions=tuple(shown)), target, (sample.width, sample.height)
-    )
+    floor = 0.0 if areas else house.settings.show_floor
+    visible = convert.shown(prediction, floor, holdout=sample.holdout)
+    if areas:
+        visible = replace(visible, regions=tuple(r for r in visible.regions if _inside(r.box, areas)))
+    return convert.prediction_item(task, visible, target, (sample.width, sample.height))
 
 
 def _inside(box: Box, areas: Sequence[Box]) -> bool:

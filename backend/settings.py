@@ -275,21 +275,28 @@ def quiet_libraries(settings: Settings) -> None:
 
 def child_environment(settings: Settings, **more: str) -> dict[str, str]:
     """The environment for a process of ours, so that it sees the very same settings."""
-    env = dict(os.environ)
-    written: set[str] = set()
-    for field, info in Settings.model_fields.items():
-        value = getattr(settings, field)
-        if not isinstance(info.validation_alias, AliasChoices):
-            continue
-        for choice in info.validation_alias.choices:
-            if str(choice) not in written:
-                env.pop(str(choice), None)
-        if value is None:
-            continue
-        plain = value.get_secret_value() if isinstance(value, SecretStr) else value
-        written.add(variable(field))
-        env[variable(field)] = ",".join(plain) if isinstance(plain, tuple) else str(plain)
-    env.update(more)
+    env = {name: value for name, value in os.environ.items() if name not in variables()}
+    env |= _written(settings) | more
     env.setdefault("PYTHONUNBUFFERED", "1")
     env.setdefault("VIRTUAL_ENV", sys.prefix)
     return env
+
+
+def env_file(settings: Settings) -> str:
+    """The text of a ``thresher.env`` that says what these settings say; it holds their secrets."""
+    quoted = {
+        name: value.replace("\\", "\\\\").replace("'", "\\'") for name, value in _written(settings).items()
+    }
+    return "".join(f"{name}='{value}'\n" for name, value in quoted.items())
+
+
+def _written(settings: Settings) -> dict[str, str]:
+    """Values as their variables would hold them; None is left out."""
+    written: dict[str, str] = {}
+    for field, info in Settings.model_fields.items():
+        value = getattr(settings, field)
+        if value is None or not isinstance(info.validation_alias, AliasChoices):
+            continue
+        plain = value.get_secret_value() if isinstance(value, SecretStr) else value
+        written[variable(field)] = ",".join(plain) if isinstance(plain, tuple) else str(plain)
+    return written

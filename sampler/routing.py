@@ -87,7 +87,7 @@ def _doubts(prediction: Prediction | None, uncertainty: float) -> str:
 
 
 def _holdout(prediction: Prediction | None, uncertainty: float) -> str:
-    return "Holdout image: two people label it, it measures the model"
+    return "Holdout image: two people draw it from nothing, so that it measures the model"
 
 
 def _random(prediction: Prediction | None, uncertainty: float) -> str:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from backend.settings import Settings, child_environment, isolated, load, variable, variables
+from backend.settings import Settings, child_environment, env_file, isolated, load, variable, variables
 from pool.schema import BadInput
 
 
@@ -53,6 +53,12 @@ def test_a_bad_value_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value:
 def test_secrets_do_not_show() -> None:
     settings = load(api_key="very-secret", webhook_secret="hush", basic_pass="psst")
     assert not any(word in repr(settings) for word in ("very-secret", "hush", "psst"))
+
+
+def test_a_written_file_says_the_same(tmp_path: Path) -> None:
+    made = isolated(data_dir=tmp_path / "it's a folder #1", api_key="back\\slash 'quoted'", epochs=7)
+    (tmp_path / "thresher.env").write_text(env_file(made))
+    assert load() == made
 
 
 def test_a_child_process_sees_the_same_settings(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,7 +22,7 @@ from backend.demo import home
 from backend.demo.labeling import config_for
 from backend.demo.server import LabelStudioServer, migrated_template, write_private
 from backend.house import House, Job, open_house
-from backend.settings import Settings, child_environment
+from backend.settings import Settings, child_environment, env_file
 from backend.workflows import Jobs
 from pool.schema import BadInput, StudioError
 
@@ -164,6 +165,7 @@ def _open(
 ) -> tuple[House, subprocess.Popen[bytes]]:
     settings = home.settings(folder, server, options.port)
     house = stack.enter_context(open_house(settings))
+    write_private(folder / "thresher.env", env_file(settings))  # so that `thresher` works from this folder
     service = processes.start(
         processes.own_command("serve"), child_environment(settings), folder / "thresher.log", cwd=folder
     )
@@ -244,10 +246,17 @@ def _tell_where(
             "log-in": f"{admin.email}  {admin.password}",
             "service": f"http://127.0.0.1:{options.port}/health",
             "model": house.champion(project).version,
-            "next": f"thresher simulate --folder {options.folder}   (in another terminal)",
+            "next": f"{program()} simulate --folder {options.folder}   (in another terminal)",
+            "look": f"cd {options.folder}; {program().resolve()} status   (or doctor, round ask …)",
             "stop": "Ctrl-C",
         },
     )
+
+
+def program() -> Path:
+    """The ``thresher`` beside this very Python, as one would type it here."""
+    own = Path(sys.executable).with_name("thresher")
+    return own.relative_to(Path.cwd()) if own.is_relative_to(Path.cwd()) else own
 
 
 def _await_service(

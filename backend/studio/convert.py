@@ -78,6 +78,16 @@ def prediction_item(task: int, prediction: Prediction, project: Target, size: tu
     }
 
 
+def shown(prediction: Prediction, floor: float, *, holdout: bool) -> Prediction:
+    """A prediction as people meet it: no box below ``floor``, and none at all on a holdout image.
+
+    What people say of a holdout image measures the model. Whoever starts from a model's boxes leaves the
+    nearly right ones as they are, and the measure leans towards the model that drew them.
+    """
+    kept = () if holdout else tuple(r for r in prediction.regions if r.score is None or r.score >= floor)
+    return replace(prediction, regions=kept)
+
+
 def priority(uncertainty: float | None) -> float:
     """Label Studio's prediction score, in [0, 1], lowest served first: 1 - uncertainty."""
     if uncertainty is None or math.isnan(uncertainty):

@@ -16,7 +16,8 @@ from pool.store import Pool
 
 Fetch = Callable[[int, str], object]
 """Fetches the image of (task id, address); raises if it cannot."""
-Heard = Callable[[], int]
+Heard = Callable[[], object]
+"""Tells something that is another thing once a webhook has arrived."""
 """How many webhooks the service has received so far."""
 
 TESTED: Final = "1.23"
@@ -118,7 +119,7 @@ def _delivery(studio: Studio, seen: Seen, heard: Heard | None, patience: float) 
         return
     before, until = heard(), time.monotonic() + patience
     studio.update_project(seen.project.id, title=seen.now["title"])
-    while heard() <= before:
+    while heard() == before:
         if time.monotonic() > until:
             yield problem(
                 "webhook delivery",

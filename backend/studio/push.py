@@ -13,17 +13,17 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from backend.studio import collect
 from backend.studio.client import Studio
 from backend.studio.connect import arrange
-from backend.studio.convert import prediction_item
+from backend.studio.convert import prediction_item, shown
 from backend.studio.labeling import parse
 from backend.studio.transport import Refusal
-from pool.schema import Failure, Prediction, Project, StudioError, Task
+from pool.schema import Failure, Project, StudioError, Task
 from pool.store import Pool
 
 log = logging.getLogger("thresher.studio")
@@ -157,7 +157,8 @@ class _Run:
                 yield _empty(task.id, self.version, LAST)
             else:
                 size = (sample.width, sample.height)
-                item = prediction_item(task.id, _shown(found, show_floor), target, size)
+                drawn = shown(found, show_floor, holdout=sample.holdout)
+                item = prediction_item(task.id, drawn, target, size)
                 # A holdout image is never the model's choice: it waits until a round asks for it.
                 yield item | {"score": LAST} if sample.holdout else item
 
@@ -270,11 +271,6 @@ def _subject(item: Mapping[str, Any]) -> str:
 
 def _nobody(done: int, total: int) -> None:
     """Hear progress for those who do not."""
-
-
-def _shown(prediction: Prediction, floor: float) -> Prediction:
-    strong = tuple(r for r in prediction.regions if r.score is None or r.score >= floor)
-    return replace(prediction, regions=strong)
 
 
 def _empty(task: int, version: str, score: float) -> Json:

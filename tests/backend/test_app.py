@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from backend import heartbeat
 from backend.app import NOT_CONNECTED, create_app
 from backend.house import House, open_house
 from backend.settings import Settings, load
@@ -137,6 +138,19 @@ def test_a_project_connected_a_moment_ago_is_known(service: TestClient, settings
     answer = service.post("/predict", json=body)
     assert answer.status_code == 200
     assert [r["model_version"] for r in answer.json()["results"]] == ["bins-p2-0a"] * len(body["tasks"])
+
+
+def test_a_webhook_is_noticed_also_after_a_restart(settings: Settings) -> None:
+    with open_house(settings) as house:
+        connected(house)
+        for body in bodies("webhook")[:2]:
+            before = heartbeat.heard(house.pool)
+            with TestClient(create_app(settings)) as service:
+                service.post("/webhook", json=body, headers=SIGNED)
+                deadline = time.monotonic() + 10
+                while heartbeat.heard(house.pool) == before:
+                    assert time.monotonic() < deadline
+                    time.sleep(0.05)
 
 
 def test_a_predicting_process_that_dies_is_an_error_and_the_next_one_answers(service: TestClient) -> None:

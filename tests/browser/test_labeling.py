@@ -86,5 +86,7 @@ def shown_boxes(home: Home, task: int) -> int:
     """How many boxes of the champion an annotator is shown."""
     house = home.house
     sample = next(t.sample for t in house.pool.tasks(home.project) if t.id == task)
+    if house.pool.sample(sample).holdout:
+        return 0
     seen = house.pool.predictions(house.champion(home.project).version, [sample])
     return sum((r.score or 0) >= house.settings.show_floor for p in seen for r in p.regions)

@@ -73,6 +73,8 @@ def test_a_round_goes_round(home: Home, ann: Studio, bob: Studio) -> None:
             assert task["data"]["why"] == decision.reason
             assert task["data"]["route"] == decision.route
             assert task["overlap"] == (2 if decision.route == "double" else 1)
+            if decision.route == "double":
+                assert [p["result"] for p in task["predictions"]] == [[]]
         served = home.label(ann, 0, ASKED)
         by_task = {tasks[s].id: d for s, d in decisions.items()}
         assert all(task in by_task for task in served)  # whom the sampler asked about comes first

@@ -80,7 +80,7 @@ def test_what_the_model_doubts(prediction: Prediction | None, expected: str) -> 
 
 def test_lanes_speak_for_themselves() -> None:
     doubtful = seen(("garbage", 0.5))
-    holdout = "Holdout image: two people label it, it measures the model"
+    holdout = "Holdout image: two people draw it from nothing, so that it measures the model"
     assert explain(doubtful, 1.0, "double") == holdout
     assert explain(None, 0.0, "double", "holdout") == holdout
     assert explain(doubtful, 1.0, "human", "random") == "Picked at random to keep the measurement honest"

@@ -11,7 +11,16 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from backend.studio import percent
-from backend.studio.convert import annotation, annotator, change, prediction_item, priority, read, results
+from backend.studio.convert import (
+    annotation,
+    annotator,
+    change,
+    prediction_item,
+    priority,
+    read,
+    results,
+    shown,
+)
 from backend.studio.labeling import LabelingConfig, parse
 from pool.schema import BadInput, Box, Change, Label, Prediction, Project, Region
 from tests.backend.studio.bodies import named, rest, sent
@@ -494,3 +503,16 @@ def test_one_box_stands_for_one_object() -> None:
     twins = [Region("a", box), Region("a", replace(box, x2=0.49))]
     assert change(twins, [Region("a", box)]) == Change(kept=1, deleted=1)
     assert change([Region("a", box)], twins) == Change(kept=1, added=1)
+
+
+@given(st.lists(st.one_of(st.none(), st.floats(0, 1)), max_size=6), st.floats(0, 1), st.booleans())
+def test_people_meet_no_weak_box_and_none_on_a_holdout_image(
+    scores: list[float | None], floor: float, holdout: bool
+) -> None:
+    regions = tuple(Region("bin", Box(0, 0, 0.5, 0.5), score=s) for s in scores)
+    found = Prediction("a" * 64, "v", regions, ("bin",), uncertainty=0.3)
+    met = shown(found, floor, holdout=holdout)
+    assert met.regions == (
+        () if holdout else tuple(r for r in regions if r.score is None or r.score >= floor)
+    )
+    assert (met.uncertainty, met.model_version) == (0.3, "v")
