@@ -16,8 +16,8 @@ help:
 $(STAMP): pyproject.toml
 	@test -x $(BIN)/python || { echo "making $(VENV) with $$($(PYTHON) --version)"; $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "thresher needs Python 3.11 or newer: make PYTHON=/path/to/python3.11")' && $(PYTHON) -m venv $(VENV); }
 	@echo "installing (several minutes the first time: PyTorch is large)"
-	$(BIN)/python -m pip install --progress-bar on --upgrade pip
-	$(BIN)/python -m pip install --progress-bar on -e ".[demo,test,postgres]"
+	@$(BIN)/python -m pip install --quiet --upgrade pip
+	@$(BIN)/python -m pip install --progress-bar on -e ".[demo,test,postgres]"
 	@touch $(STAMP)
 
 install: $(STAMP)

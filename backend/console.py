@@ -47,7 +47,9 @@ def fail(message: str) -> NoReturn:
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """A table for people; numbers stand right."""
+    """A table for people; numbers stand right, columns with nothing in them are left out."""
+    used = [n for n in range(len(columns)) if not rows or any(row[n] not in ("", None) for row in rows)]
+    columns, rows = [columns[n] for n in used], [[row[n] for n in used] for row in rows]
     drawn = Table(
         title=title or None,
         title_justify="left",

@@ -24,6 +24,7 @@ log = logging.getLogger("thresher.learning")
 MEASURE = "entropy"
 COLD = "cold start: a fresh head for the project's labels"
 NUDGED, TAUGHT = 0.00025, 0.001  # first learning rates
+KNOWS = 0.2  # mAP50-95 from which a model is worth being careful with
 CHUNK = 64  # predictions saved at once: what a kill can cost, in images
 
 
@@ -145,9 +146,10 @@ def train(house: House, project: Project, snapshot_id: str, job: Job) -> dict[st
         project.labels,
     )
     s = house.settings
-    # A head that knows the labels is nudged, a fresh one is taught. Mosaics are left out: on tens of
-    # images they cost more than they give.
-    rate = TAUGHT if champion.note == COLD else NUDGED
+    # A head that knows the labels is nudged; a fresh one, or one that learned little yet, is taught.
+    # Mosaics are left out: on tens of images they cost more than they give.
+    fresh = champion.note == COLD or champion.metrics.get(GATE_MEASURE, 1.0) < KNOWS
+    rate = TAUGHT if fresh else NUDGED
     options = TrainOptions(
         epochs=s.epochs, imgsz=s.imgsz, lr0=rate, close_mosaic=s.epochs, device=s.device, threads=s.threads
     )

@@ -103,5 +103,6 @@ def promote(house: House, project: int, candidate: str, job: Job) -> Report:
     report = learning.promote(house, house.pool.project(project), candidate, job)
     for opened in house.pool.rounds(project):
         if opened.closed_at is None:
+            outbox.withdraw(house, project, opened.id)
             house.pool.close_round(opened.id, datetime.now(UTC), report["outcome"])
     return report

@@ -88,6 +88,22 @@ def note_decisions(house: House, model: ModelVersion, decisions: Sequence[Decisi
     job.tell("ask", len(chosen), len(chosen))
 
 
+def withdraw(house: House, project: int, round_id: str) -> None:
+    """A round ends: what it asked and nobody answered is asked no longer, nor is its reason told.
+
+    The next round asks again if the next model still doubts.
+    """
+    from backend.studio.notes import note_tasks
+
+    pool = house.pool
+    tasks = {t.sample: t.id for t in pool.tasks(project)}
+    asked = {tasks[d.sample] for d in pool.decisions(round_id) if d.sample in tasks}
+    answered = {a.task for a in pool.annotations(project) if not a.skipped}
+    note = {"why": NOT_ASKED, "route": "waiting"}
+    note_tasks(house.studio, project, dict.fromkeys(sorted(asked - answered), note))
+    pool.clear_asked(project, sorted(asked))
+
+
 def _file_name(sample: Sample) -> str:
     stem = sample.name.rsplit(".", 1)[0] or "image"
     return f"{stem}{sample.suffix}"

@@ -100,9 +100,9 @@ def show(house: House, wanted: int | None, *, as_json: bool) -> None:
     for job in Jobs(house.settings).all(10):
         p = progress.get(job.id)
         at = f"{p.step} {p.done}/{p.total} {p.note}" if p and job.state == "running" else (job.error or "")
-        rows.append([job.id, job.kind, job.state, at, f"{job.created_at.astimezone():%Y-%m-%d %H:%M:%S}"])
+        rows.append([job.id, job.state, at, f"{job.created_at.astimezone():%Y-%m-%d %H:%M:%S}"])
     if rows:
-        console.table("Newest jobs", ["job", "kind", "state", "at", "queued"], rows)
+        console.table("Newest jobs", ["job", "state", "at", "queued"], rows)
 
 
 def state_of(house: House, project: Project) -> dict[str, Any]:

@@ -62,9 +62,13 @@ def load(folder: Path) -> Home:
         raise BadInput(str(path), "what the demo wrote there", str(error), f"Delete {folder}.") from None
 
 
-def settings(folder: Path, server: LabelStudioServer, port: int) -> Settings:
-    """The settings of the demo's own service: everything inside its folder, sized for two cores."""
+def settings(folder: Path, server: LabelStudioServer, port: int, *, drawn: bool) -> Settings:
+    """The settings of the demo's own service: everything inside its folder, sized for two cores.
+
+    On ``drawn`` scenes it starts from weights that know them, which a short training is enough for.
+    """
     return isolated(
+        **({"epochs": 10} if drawn else {}),
         data_dir=folder / "data",
         studio_url=server.url,
         api_key=SecretStr(server.admin.token),
@@ -75,7 +79,6 @@ def settings(folder: Path, server: LabelStudioServer, port: int) -> Settings:
         threads=1,
         ask_size=40,
         holdout_share=0.12,
-        epochs=10,
         log_level="WARNING",
     )
 

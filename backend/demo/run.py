@@ -163,7 +163,7 @@ def draw(folder: Path, count: int, tell: Callable[..., None]) -> Path:
 def _open(
     options: Options, folder: Path, server: LabelStudioServer, stack: ExitStack
 ) -> tuple[House, subprocess.Popen[bytes]]:
-    settings = home.settings(folder, server, options.port)
+    settings = home.settings(folder, server, options.port, drawn=options.images is None)
     house = stack.enter_context(open_house(settings))
     write_private(folder / "thresher.env", env_file(settings))  # so that `thresher` works from this folder
     service = processes.start(
@@ -246,11 +246,18 @@ def _tell_where(
             "log-in": f"{admin.email}  {admin.password}",
             "service": f"http://127.0.0.1:{options.port}/health",
             "model": house.champion(project).version,
-            "next": f"{program()} simulate --folder {options.folder}   (in another terminal)",
+            "next": f"{_then(options)}   (in another terminal)",
             "look": f"cd {options.folder}; {program().resolve()} status   (or doctor, round ask …)",
             "stop": "Ctrl-C",
         },
     )
+
+
+def _then(options: Options) -> str:
+    """What comes after the first batch: only drawn scenes can be labelled by simulated people."""
+    if options.images is None:
+        return f"{program()} simulate --folder {options.folder}"
+    return f"label a few; then cd {options.folder}; {program().resolve()} round learn"
 
 
 def program() -> Path:

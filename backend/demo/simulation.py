@@ -61,7 +61,7 @@ def simulate(folder: Path, rounds: int, size: int | None, *, as_json: bool) -> N
     truth = read_truth(folder / "truth.json")
     server = LabelStudioServer(folder / "studio", known.studio_port)
     with (
-        open_house(home.settings(folder, server, known.port)) as house,
+        open_house(home.settings(folder, server, known.port, drawn=True)) as house,
         console.bars(show=not as_json) as tell,
     ):
         batch = size or house.settings.ask_size

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from backend import workflows
+from backend import loop, outbox, workflows
 from backend.demo.server import LabelStudioServer
+from backend.house import Job
 from backend.studio.client import Studio
 from tests.live.home import Home, open_home, until
 
@@ -52,6 +53,7 @@ def check_learned(home: Home, annotations: int) -> None:
     assert 0.0 <= candidate.metrics["map50_95"] <= 1.0
     (only,) = pool.rounds(home.project)
     assert only.closed_at is not None
+    assert not any(task.asked for task in pool.tasks(home.project))
     check_pushed(home, home.house.champion(home.project).version)
 
 
@@ -88,6 +90,21 @@ def test_a_round_goes_round(home: Home, ann: Studio, bob: Studio) -> None:
     changes = [a.change for a in pool.annotations(home.project) if a.parent_prediction]
     assert changes
     assert any(c is not None and c.kept + c.moved for c in changes)
+
+
+def test_what_nobody_answered_is_withdrawn_when_the_round_ends(home: Home, ann: Studio) -> None:
+    house, project = home.house, home.project
+    for verb in (loop.prelabel, loop.push):
+        verb(house, project, Job("look"))
+    loop.ask(house, project, ASKED, Job("round"))
+    asked = {task.id for task in house.pool.tasks(project) if task.asked}
+    answered = set(home.label(ann, 0, 2))
+    loop.collect(house, project, Job("collect"))
+    assert answered < asked
+    outbox.withdraw(house, project, "round")
+    routes = {task["id"]: task["data"]["route"] for task in house.studio.tasks(project)}
+    assert {task for task, route in routes.items() if route != "waiting"} == answered
+    assert not any(task.asked for task in house.pool.tasks(project))
 
 
 def test_kill_9_in_every_step_loses_nothing_and_does_nothing_twice(
