@@ -10,7 +10,8 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from backend.demo.server import LabelStudioServer
-from tests.live.home import Home, open_home, until
+from tests.live.home import Home, open_home
+from tests.waiting import until
 
 EMAIL, PASSWORD = "eve@example.com", "eve-pass-1234"
 PATIENCE = 60_000

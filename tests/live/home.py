@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from backend.settings import Settings, child_environment, load
 from backend.studio import convert
 from backend.studio.client import Studio
 from backend.workflows import Jobs, JobStatus
+from tests.waiting import until
 
 ROOT = Path(__file__).parents[2]
 FIRST = 5000
@@ -133,10 +133,3 @@ def open_home(server: LabelStudioServer, folder: Path, title: str, scenes: int) 
             home.jobs.close()
             if home.service is not None:
                 processes.stop(home.service)
-
-
-def until(what: Callable[[], object], patience: float) -> None:
-    deadline = time.monotonic() + patience
-    while not what():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.05)

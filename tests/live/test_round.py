@@ -14,7 +14,8 @@ from backend import loop, outbox, workflows
 from backend.demo.server import LabelStudioServer
 from backend.house import Job
 from backend.studio.client import Studio
-from tests.live.home import Home, open_home, until
+from tests.live.home import Home, open_home
+from tests.waiting import until
 
 SCENES = 20
 ASKED = 6
