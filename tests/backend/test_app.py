@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +17,7 @@ from backend.app import NOT_CONNECTED, create_app
 from backend.house import House, open_house
 from backend.settings import Settings, load
 from pool.schema import ModelVersion, Project
+from tests.waiting import until
 
 BODIES = Path(__file__).parents[1] / "fixtures" / "labelstudio"
 SECRET = "s3cret"
@@ -67,10 +67,8 @@ def test_a_promotion_reaches_setup_without_a_restart(service: TestClient, settin
             ModelVersion("bins-p1-r1-0b", 1, "b.pt", "0b" * 32, ("bin",), datetime.now(UTC))
         )
         house.pool.promote("bins-p1-r1-0b")
-    deadline = time.monotonic() + 10
-    while service.post("/setup", json=bodies("setup")[0]).json()["model_version"] != "bins-p1-r1-0b":
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    asked = bodies("setup")[0]
+    until(lambda: service.post("/setup", json=asked).json()["model_version"] == "bins-p1-r1-0b")
     assert "bins-p1-0a" in service.get("/versions").json()["versions"]
 
 
@@ -147,10 +145,7 @@ def test_a_webhook_is_noticed_also_after_a_restart(settings: Settings) -> None:
             before = heartbeat.heard(house.pool)
             with TestClient(create_app(settings)) as service:
                 service.post("/webhook", json=body, headers=SIGNED)
-                deadline = time.monotonic() + 10
-                while heartbeat.heard(house.pool) == before:
-                    assert time.monotonic() < deadline
-                    time.sleep(0.05)
+                until(lambda: heartbeat.heard(house.pool) != before)  # noqa: B023 (called at once)
 
 
 def test_a_predicting_process_that_dies_is_an_error_and_the_next_one_answers(service: TestClient) -> None:

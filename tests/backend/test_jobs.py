@@ -18,6 +18,7 @@ from backend.house import House, Job
 from backend.settings import load
 from backend.workflows import Executor, Jobs
 from pool.schema import BadInput, NotReady, UnknownRecord
+from tests.waiting import until
 
 ROOT = Path(__file__).parents[2]
 
@@ -57,13 +58,6 @@ def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
     house = House(load(data_dir=tmp_path))
     yield house
     house.close()
-
-
-def until(what: Any, patience: float = 20.0) -> None:
-    deadline = time.monotonic() + patience
-    while not what():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
 
 
 def steps(house: House) -> list[str]:
