@@ -142,9 +142,8 @@ def _routes(app: FastAPI, settings: Settings, memory: Memory) -> None:
         if project is None or project not in memory.versions:
             # An error makes Label Studio store nothing; an empty result would stay as the model's word.
             raise UnknownRecord(f"Project {project} is not connected: run `thresher connect {project}`.")
-        version = memory.versions[project]
         predictor: Predictor = request.app.state.predictor
-        found = await asyncio.to_thread(predictor.answer, project, asked)
+        version, found = await asyncio.to_thread(predictor.answer, project, asked)
         return JSONResponse(protocol.predictions(asked.tasks, found, version))
 
     async def webhook(request: Request) -> Response:

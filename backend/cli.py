@@ -73,10 +73,10 @@ def add(
     with _house() as house, console.bars(show=not as_json) as tell:
         target = house.only_project(project)
         report = loop.add(house, target.id, paths, Job("add", tell))
-        failures = [f for f in house.pool.failures(None) if f.stage == "add"]
     if as_json:
-        console.emit({**report, "failures": failures})
+        console.emit(report)
         return
+    failures = report.pop("failures")
     console.facts(f"Added to project {target.id} ({target.title})", report)
     for failure in failures[:10]:
         console.say(f"  {failure.subject}: {failure.message}")
@@ -202,7 +202,7 @@ def connect(
         [[s.what, s.state, s.detail] for s in steps],
     )
     console.say(
-        f"Serving [bold]{model.version}[/]. Next: `thresher add FOLDER`, then `thresher round ask`."
+        "Serving ", (model.version, "bold"), ". Next: `thresher add FOLDER`, then `thresher round ask`."
     )
 
 

@@ -30,7 +30,7 @@ def connect(
         MissingWeights: the weights are not there and cannot be fetched.
         StudioError: Label Studio refuses.
     """
-    from backend.detector.labels import match_classes
+    from backend.detector.labels import match_classes, match_some
     from backend.studio.connect import connect as set_up
 
     known = {p.id: p for p in house.pool.projects()}.get(project)
@@ -49,7 +49,8 @@ def connect(
         if cold_start or (champion and champion.snapshot):
             # A head made for the labels, or trained on them, speaks them itself; new ones it will learn.
             return {label.value: label.value for label in labels}
-        return match_classes(classes, labels)
+        # A project that has a model may get new labels; the next training teaches them.
+        return match_some(classes, labels)[0] if champion else match_classes(classes, labels)
 
     s = house.settings
     secret = s.webhook_secret.get_secret_value() if s.webhook_secret else None

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -35,9 +36,9 @@ def plain(value: Any) -> Any:
     return value.isoformat() if isinstance(value, datetime) else value
 
 
-def say(text: str) -> None:
-    """A line for people."""
-    out.print(text)
+def say(*parts: str | tuple[str, str]) -> None:
+    """A line for people, made of plain texts and of (text, style) pairs; brackets are nothing special."""
+    out.print(Text.assemble(*parts))
 
 
 def fail(message: str) -> NoReturn:

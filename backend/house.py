@@ -63,7 +63,7 @@ class House:
         self.pool = Pool.open(settings.ledger_url)
         self.images = Images(settings.images_root)
         self.registry = Registry(settings.model_dir)
-        self._detector: tuple[str, Detector] | None = None
+        self._detector: tuple[tuple[str, dict[str, str]], Detector] | None = None
 
     def close(self) -> None:
         """Close the ledger and the connection to Label Studio."""
@@ -112,11 +112,14 @@ class House:
         return model
 
     def detector(self, model: ModelVersion) -> Detector:
-        """The detector of a model version, loaded once and kept until another version is wanted."""
+        """The detector of a model version, loaded once and kept until another version is wanted.
+
+        Connecting a project again may change what its classes mean, which counts as another.
+        """
         from backend.detector.predict import Detector, DetectorOptions
 
-        if self._detector is None or self._detector[0] != model.version:
-            project = self.pool.project(model.project)
+        labels = label_map(self.pool.project(model.project), model)
+        if self._detector is None or self._detector[0] != (model.version, labels):
             log.info("loading %s", model.version)
             s = self.settings
             options = DetectorOptions(
@@ -128,8 +131,8 @@ class House:
                 batch=s.batch,
             )
             path = self.registry.path(model.weights)
-            detector = Detector(path, options, version=model.version, label_map=label_map(project, model))
-            self._detector = (model.version, detector)
+            detector = Detector(path, options, version=model.version, label_map=labels)
+            self._detector = ((model.version, labels), detector)
         return self._detector[1]
 
     def only_project(self, wanted: int | None) -> Project:

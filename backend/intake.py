@@ -30,9 +30,10 @@ NEAR = 4  # differing bits of 64 at which two pictures are called near-duplicate
 
 @dataclass
 class Taken:
-    """Samples in the order they came, with counts of what happened to the files."""
+    """Samples in the order they came, what could not be used, and counts of what happened to the files."""
 
     samples: list[Sample] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
 
 
@@ -169,7 +170,7 @@ def _enter(
             continue
         name, picture = result
         house.images.put(picture)
-        root = kin.root(picture)
+        root, holdout = kin.side(picture)
         taken.counts["near_duplicates"] += root != picture.id
         out.append(
             Sample(
@@ -180,7 +181,7 @@ def _enter(
                 original=picture.original,
                 phash=picture.phash,
                 root=root,
-                holdout=is_holdout(root, house.settings.holdout_share),
+                holdout=holdout,
                 suffix=picture.suffix,
             )
         )
@@ -190,6 +191,7 @@ def _enter(
     taken.counts["duplicates"] += len(new) - sum(new)
     taken.counts["failed"] += len(failures)
     taken.samples += fresh
+    taken.failures += failures
     house.pool.clear_failures("add", [s for s, made in zip(subjects, out, strict=True) if made is not None])
     house.pool.record_failures(failures, project)
     return out
@@ -201,20 +203,26 @@ class Kin:
     def __init__(self, house: House) -> None:
         self._house = house
         self._ids, self._hashes = house.pool.phashes()
-        self._roots: dict[str, str] = {}  # of pictures that are not in the ledger yet
+        self._sides: dict[str, tuple[str, bool]] = {}  # of pictures that are not in the ledger yet
 
-    def root(self, picture: Picture) -> str:
-        """The root of the first known picture that looks the same, or the picture itself."""
+    def side(self, picture: Picture) -> tuple[str, bool]:
+        """The root of the first known picture that looks the same, or the picture itself; is it holdout?
+
+        The side of the split goes with the root: the share that is held out may have changed since.
+        """
         near = np.flatnonzero(near_duplicates(picture.phash, self._hashes, NEAR))
         same = [self._ids[i] for i in near]
-        if picture.id in same:  # known already: it keeps the root that it has
-            found = self._house.pool.samples([picture.id]).get(picture.id)
-            return found.root if found else self._roots.get(picture.id, picture.id)
-        root = picture.id
+        if picture.id in same:  # known already: it keeps what it has
+            return self._known(picture.id)
         if same:
-            found = self._house.pool.samples([same[0]]).get(same[0])
-            root = found.root if found else self._roots.get(same[0], same[0])
+            side = self._known(same[0])
+        else:
+            side = picture.id, is_holdout(picture.id, self._house.settings.holdout_share)
         self._ids.append(picture.id)
         self._hashes = np.append(self._hashes, np.uint64(picture.phash))
-        self._roots[picture.id] = root
-        return root
+        self._sides[picture.id] = side
+        return side
+
+    def _known(self, sample: str) -> tuple[str, bool]:
+        found = self._house.pool.samples([sample]).get(sample)
+        return (found.root, found.holdout) if found else self._sides[sample]

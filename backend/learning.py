@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from backend import snapshot
 from backend.gate import MEASURE as GATE_MEASURE
 from backend.gate import judge
 from backend.house import House, Job, Stopped, label_map
-from pool.schema import Decision, Failure, ModelVersion, NotReady, Prediction, Project
+from pool.schema import BadImage, Decision, Failure, ModelVersion, NotReady, Prediction, Project, Sample
 from sampler.batch import compose
 from sampler.routing import explain
 from sampler.uncertainty import score
@@ -39,16 +40,29 @@ def look(house: House, model: ModelVersion, job: Job) -> dict[str, Any]:
             break
         job.check()
         job.tell("prelabel", start, len(todo))
-        images = [(s, house.images.local(samples[s])) for s in todo[start : start + CHUNK]]
-        results = list(detector.predict(images))
+        images, failures = files(house, [samples[s] for s in todo[start : start + CHUNK]])
+        results = list(detector.predict(list(images.items())))
         predictions = [r for r in results if isinstance(r, Prediction)]
-        failures = [r for r in results if isinstance(r, Failure)]
+        failures += [r for r in results if isinstance(r, Failure)]
         house.pool.save_predictions(measured(predictions))
         house.pool.record_failures(failures, model.project, model.version)
         seen += len(predictions)
         failed += len(failures)
     job.tell("prelabel", len(todo), len(todo))
     return {"predicted": seen, "failed": failed, "model_version": model.version}
+
+
+def files(house: House, samples: Sequence[Sample]) -> tuple[dict[str, Path], list[Failure]]:
+    """The image file of each sample; one that is gone or not what it was costs only itself."""
+    found: dict[str, Path] = {}
+    failures: list[Failure] = []
+    for sample in samples:
+        try:
+            found[sample.id] = house.images.local(sample)
+        except BadImage as error:
+            log.warning("%s: %s", sample.name, error)
+            failures.append(Failure(sample.id, "predict", str(error), datetime.now(UTC)))
+    return found, failures
 
 
 def measured(predictions: Sequence[Prediction]) -> list[Prediction]:
@@ -63,7 +77,9 @@ def decide(house: House, model: ModelVersion, size: int, round_id: str) -> list[
     """The round's batch among images that want an answer and are not asked already."""
     pool = house.pool
     uncertainty = pool.uncertainties(model.project, model.version)
-    waiting = sorted(undecided(house, model.project) & uncertainty.keys())
+    wanted = undecided(house, model.project)
+    # Holdout images are taken in this order: those with an answer already wait for those without.
+    waiting = sorted(wanted.keys() & uncertainty.keys(), key=lambda sample: (wanted[sample], sample))
     samples = pool.samples(waiting)
     values = np.array([uncertainty[s] for s in waiting], dtype=np.float64)
     holdout = np.array([samples[s].holdout for s in waiting], dtype=np.bool_)
@@ -88,19 +104,21 @@ def decide(house: House, model: ModelVersion, size: int, round_id: str) -> list[
     ]
 
 
-def undecided(house: House, project: int) -> set[str]:
-    """Samples that want an answer and are in no open round; holdout images want two people's."""
+def undecided(house: House, project: int) -> dict[str, int]:
+    """Samples that want an answer and are in no open round, with how many people gave one.
+
+    Holdout images want two people's. Who skips an image has answered: asked again, it would only take
+    the place of one that can be labelled.
+    """
     pool = house.pool
     tasks = {t.sample for t in pool.tasks(project)}
     asked = {d.sample for r in pool.rounds(project) if r.closed_at is None for d in pool.decisions(r.id)}
-    answers = snapshot.labelled(pool.annotations(project))
-    samples = pool.samples(list(answers))
-    settled = {
-        sample
-        for sample, given in answers.items()
-        if len({a.annotator for a in given}) >= (2 if samples[sample].holdout else 1)
-    }
-    return tasks - asked - settled
+    people: dict[str, set[str]] = {sample: set() for sample in tasks - asked}
+    for annotation in pool.annotations(project):
+        if annotation.sample in people:
+            people[annotation.sample].add(annotation.annotator)
+    samples = pool.samples(list(people))
+    return {s: len(given) for s, given in people.items() if len(given) < (2 if samples[s].holdout else 1)}
 
 
 def as_shown(prediction: Prediction, floor: float) -> Prediction:
@@ -116,8 +134,16 @@ def freeze(house: House, project: Project, job: Job) -> dict[str, Any]:
     Raises:
         NotReady: nobody labelled an image outside the holdout, or the split leaks.
     """
-    train = snapshot.rows(house.pool, project.id, holdout=False, labels=project.labels)
-    holdout = snapshot.rows(house.pool, project.id, holdout=True, labels=project.labels)
+    train, left_out = snapshot.rows(house.pool, project.id, holdout=False, labels=project.labels)
+    holdout, unmeasured = snapshot.rows(house.pool, project.id, holdout=True, labels=project.labels)
+    strange = left_out | unmeasured
+    if strange:
+        log.warning("project %d: labels unknown here: %s", project.id, strange)
+    if not train and left_out:
+        raise NotReady(
+            f"All labelled images show labels that are unknown here ({', '.join(left_out)}): run "
+            f"`thresher connect {project.id}`, which reads the labeling config again, then retrain."
+        )
     if not train:
         raise NotReady(
             f"Nobody has labelled an image of project {project.id} outside the holdout yet: open Label "
@@ -128,7 +154,8 @@ def freeze(house: House, project: Project, job: Job) -> dict[str, Any]:
     house.pool.save_snapshot(taken)
     job.tell("snapshot", len(train), len(train))
     boxes = sum(len(row.regions) for row in train)
-    return {"snapshot": taken.id, "images": len(train), "boxes": boxes, "holdout": len(holdout)}
+    report = {"snapshot": taken.id, "images": len(train), "boxes": boxes, "holdout": len(holdout)}
+    return report | ({"unknown_labels": dict(strange)} if strange else {})
 
 
 def train(house: House, project: Project, snapshot_id: str, job: Job) -> dict[str, Any]:
@@ -140,9 +167,12 @@ def train(house: House, project: Project, snapshot_id: str, job: Job) -> dict[st
     champion = house.champion(project.id)
     rows = snapshot.restore(house.pool, snapshot_id, "train")
     folder = house.settings.data_dir.resolve() / "jobs" / job.id.replace("/", "_")
+    images, missing = files(house, [row.sample for row in rows])
+    if not images:
+        raise NotReady(f"None of the {len(rows)} training images can be read: {missing[0].message}")
     data = write_dataset(
         folder / "dataset",
-        [(house.images.local(row.sample), row.regions) for row in rows],
+        [(images[row.sample.id], row.regions) for row in rows if row.sample.id in images],
         project.labels,
     )
     s = house.settings
@@ -179,7 +209,8 @@ def train(house: House, project: Project, snapshot_id: str, job: Job) -> dict[st
         snapshot=snapshot_id,
     )
     house.pool.add_model(candidate)
-    return {"candidate": candidate.version, "epochs": done.epochs, "seconds": round(done.seconds, 1)}
+    report = {"candidate": candidate.version, "epochs": done.epochs, "seconds": round(done.seconds, 1)}
+    return report | ({"unreadable": len(missing)} if missing else {})
 
 
 def evaluate(house: House, project: Project, candidate: str, job: Job) -> dict[str, Any]:
@@ -189,7 +220,9 @@ def evaluate(house: House, project: Project, candidate: str, job: Job) -> dict[s
     new, old = house.pool.model(candidate), house.champion(project.id)
     snapshot_id = new.snapshot
     rows = snapshot.restore(house.pool, snapshot_id, "holdout") if snapshot_id else []
-    truth = [(row.sample.id, house.images.local(row.sample), row.regions) for row in rows]
+    images, _ = files(house, [row.sample for row in rows])
+    rows = [row for row in rows if row.sample.id in images]
+    truth = [(row.sample.id, images[row.sample.id], snapshot.upright(row)) for row in rows]
     report: dict[str, Any] = {"holdout": len(rows)}
     if any(row.regions for row in rows):
         found = {}
@@ -214,7 +247,7 @@ def promote(house: House, project: Project, candidate: str, job: Job) -> dict[st
     rows = snapshot.restore(house.pool, new.snapshot, "holdout") if new.snapshot else []
     verdict = judge(new.metrics, champion.metrics or None, len(rows))
     if verdict.outcome == "promoted":
-        house.pool.promote(candidate)
+        house.pool.promote(candidate, verdict.reason)
     else:
         house.pool.refuse(candidate, verdict.reason)
     job.tell("promote", 1, 1, verdict.reason)

@@ -26,7 +26,7 @@ def add(house: House, project: int, paths: Sequence[Path], job: Job) -> Report:
     """Images from files enter the pool and become tasks of a Label Studio project."""
     taken = intake.from_files(house, paths, job)
     made = outbox.make_tasks(house, project, taken.samples, job)
-    return {"images": len(taken.samples), **taken.counts, "tasks": made}
+    return {"images": len(taken.samples), **taken.counts, "tasks": made, "failures": taken.failures}
 
 
 def adopt(house: House, project: int, job: Job) -> Report:
@@ -54,7 +54,7 @@ def ask(house: House, project: int, size: int, job: Job) -> Report:
     if not decisions:
         decisions = learning.decide(house, model, size, job.id)
         pool.save_decisions(decisions)
-    outbox.note_decisions(house, model, decisions, job)
+    outbox.note_decisions(house, model, outbox.untold(house, project), job)
     routes = {route: sum(d.route == route for d in decisions) for route in ("auto", "human", "double")}
     return {"round": job.id, "number": number, "asked": len(decisions), "routes": routes}
 

@@ -58,6 +58,14 @@ def push_predictions(house: House, model: ModelVersion, job: Job) -> dict[str, A
     return report.as_dict()
 
 
+def untold(house: House, project: int) -> list[Decision]:
+    """What open rounds decided and Label Studio was not told of, because the job failed before."""
+    pool = house.pool
+    told = {t.sample for t in pool.tasks(project) if t.asked}
+    opened = [r.id for r in pool.rounds(project) if r.closed_at is None]
+    return [d for r in opened for d in pool.decisions(r) if d.sample not in told]
+
+
 def note_decisions(house: House, model: ModelVersion, decisions: Sequence[Decision], job: Job) -> None:
     """Tell annotators why, put the picks first in the queue, ask for second opinions."""
     from backend.studio.notes import note_tasks, request_second_opinion, set_scores

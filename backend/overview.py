@@ -12,6 +12,7 @@ from backend.workflows import Jobs, JobStatus
 from pool.schema import NotReady, Progress, Project, ThresherError
 
 POLL_SECONDS = 0.2
+SHOWN = ("routes", "unknown_labels")  # parts of a step's report that are told although they are nested
 
 
 def run_job(
@@ -39,11 +40,11 @@ def run_job(
     if as_json:
         return
     if status.report is None:
-        console.say(f"queued [bold]{job}[/]")
+        console.say("queued ", (job, "bold"))
         return
     for step, report in status.report.items():
-        facts = {k: v for k, v in report.items() if not isinstance(v, dict) or k == "routes"}
-        console.say(f"[bold]{step}[/]  " + "  ".join(f"{k} {_short(v)}" for k, v in facts.items()))
+        facts = {k: v for k, v in report.items() if not isinstance(v, dict) or k in SHOWN}
+        console.say((step, "bold"), "  ", "  ".join(f"{k} {_short(v)}" for k, v in facts.items()))
 
 
 def follow(house: House, jobs: Jobs, job: str, *, show: bool) -> JobStatus:
@@ -86,11 +87,10 @@ def show(house: House, wanted: int | None, *, as_json: bool) -> None:
     if as_json:
         console.emit(state)
         return
-    console.say(
-        "worker: [green]running[/]"
-        if state["worker"]
-        else "worker: [red]not running[/] (start `thresher serve`)"
-    )
+    if state["worker"]:
+        console.say("worker: ", ("running", "green"))
+    else:
+        console.say("worker: ", ("not running", "red"), " (start `thresher serve`)")
     if not projects:
         console.say("No project is connected yet: `thresher connect PROJECT_ID`.")
     for project in projects:

@@ -61,8 +61,8 @@ class Predictor:
         except BrokenProcessPool:
             self._pool = self._make()
 
-    def answer(self, project: int, asked: PredictRequest) -> dict[int, Result]:
-        """Prediction items by task id, without those that could not be looked at; blocks.
+    def answer(self, project: int, asked: PredictRequest) -> tuple[str, dict[int, Result]]:
+        """Model version and prediction items by task id, without those that could not be looked at; blocks.
 
         In an interactive call, boxes outside what the annotator drew are left out.
 
@@ -97,7 +97,7 @@ def _warm(project: int) -> None:
         house.detector(model)
 
 
-def _answer(project_id: int, asked: PredictRequest) -> dict[int, Result]:
+def _answer(project_id: int, asked: PredictRequest) -> tuple[str, dict[int, Result]]:
     house = _opened()
     project = house.pool.project(project_id)
     model = house.champion(project_id)
@@ -113,7 +113,7 @@ def _answer(project_id: int, asked: PredictRequest) -> dict[int, Result]:
             log.warning("task %s: %s", number, error)
             failure = Failure(f"task {number}", "predict", str(error), datetime.now(UTC))
             house.pool.record_failures([failure], project_id)
-    return out
+    return model.version, out
 
 
 def _look(
@@ -146,12 +146,11 @@ def _item(
     from backend.studio import convert
 
     areas = [r.box for r in convert.read(list(drawn), target).regions]
+    if not areas:
+        return convert.task_item(task, prediction, target, sample, house.settings.show_floor)
     # Inside an area that somebody points at, even the weak boxes are worth showing.
-    floor = 0.0 if areas else house.settings.show_floor
-    visible = convert.shown(prediction, floor, holdout=sample.holdout)
-    if areas:
-        visible = replace(visible, regions=tuple(r for r in visible.regions if _inside(r.box, areas)))
-    return convert.prediction_item(task, visible, target, (sample.width, sample.height))
+    there = tuple(r for r in prediction.regions if _inside(r.box, areas))
+    return convert.task_item(task, replace(prediction, regions=there), target, sample, 0.0)
 
 
 def _inside(box: Box, areas: Sequence[Box]) -> bool:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 from consensus.fusion import fuse_all
+from pool.boxes import clip, from_array, to_array
+from pool.boxes import upright as hull
 from pool.schema import Annotation, Box, Consensus, NotReady, Region, Sample, Snapshot
 from pool.store import Pool
 
@@ -32,18 +34,36 @@ def labelled(annotations: Sequence[Annotation]) -> dict[str, list[Annotation]]:
     return by_sample
 
 
-def rows(pool: Pool, project: int, *, holdout: bool, labels: Sequence[str]) -> list[Row]:
+def rows(
+    pool: Pool, project: int, *, holdout: bool, labels: Sequence[str]
+) -> tuple[list[Row], Counter[str]]:
     """Every labelled image on one side of the split, with what its annotators say together.
 
-    Starred annotations (``ground_truth``) override the others. Boxes without a label, or with one
-    that the project no longer has, cannot be learned and are left out.
+    Starred annotations (``ground_truth``) override the others. An image with a box of no label, or of
+    one that the project does not have, is left out as a whole: without that box it would teach that
+    nothing is there. The second part of the answer counts those boxes by label.
     """
     answers = labelled(pool.annotations(project))
     samples = pool.samples(list(answers))
     known = set(labels)
     wanted = [s for s in sorted(answers) if samples[s].holdout is holdout]
     fused = agreed([a for s in wanted for a in answers[s]], samples)
-    return [Row(samples[s], tuple(r for r in fused[s].regions if r.label in known)) for s in wanted]
+    strange = Counter(
+        r.label or "no label" for s in wanted for r in fused[s].regions if r.label not in known
+    )
+    whole = [s for s in wanted if all(r.label in known for r in fused[s].regions)]
+    return [Row(samples[s], tuple(fused[s].regions)) for s in whole], strange
+
+
+def upright(row: Row) -> tuple[Region, ...]:
+    """The regions by the upright box around each, inside the image: as a detector is taught them."""
+    size = (row.sample.width, row.sample.height)
+    hulls = from_array(clip(to_array(hull(r.box, *size) for r in row.regions)))
+    return tuple(
+        replace(region, box=box)
+        for region, box in zip(row.regions, hulls, strict=True)
+        if box.x2 > box.x1 and box.y2 > box.y1
+    )
 
 
 def agreed(annotations: Sequence[Annotation], samples: Mapping[str, Sample]) -> dict[str, Consensus]:

@@ -51,8 +51,11 @@ def drain(executor: Executor) -> None:
 
     if not executor.house.pool.inbox_size():
         return
-    for kind, project in sorted(take(executor.house.pool).jobs):
+
+    def queue(kind: str, project: int) -> None:
         log.info("queued %s", executor.jobs.start(kind, project))
+
+    take(executor.house.pool, queue)
 
 
 def compare(executor: Executor) -> None:

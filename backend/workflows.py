@@ -136,8 +136,9 @@ class Jobs:
     def start(self, kind: str, project: int, *, job: str | None = None, **given: Any) -> str:
         """Queue a job and answer its id.
 
-        The same id twice is one job. Without an id, a job of this kind that waits for the
-        project (or runs, for ask and learn) is answered instead of queueing another.
+        The same id twice is one job. Without an id, the same job that waits for the project (or
+        runs, for ask and learn) is answered instead of queueing another; one of the same kind that was
+        given something else is another job.
 
         Raises:
             BadInput: no such kind of job.
@@ -147,9 +148,10 @@ class Jobs:
         if job is None:
             # A running prelabel may have passed what a new one is about; a running ask or learn is it.
             same = ("queued",) if kind in ("prelabel", "collect") else ("queued", "running")
-            for other in self.all():
-                if other.kind == kind and other.project == project and other.state in same:
-                    return other.id
+            for other in self._alive(kind):
+                wish = ((other.input or {}).get("args") or (None, None))[:2]
+                if tuple(wish) == (project, given) and STATES[other.status] in same:
+                    return str(other.workflow_id)
         job_id = job or f"{kind}-p{project}-{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid4().hex[:4]}"
         self._client.enqueue(
             {"workflow_name": kind, "queue_name": QUEUE, "workflow_id": job_id, "app_version": VERSION},
@@ -176,8 +178,12 @@ class Jobs:
 
     def busy(self, project: int, kind: str | None = None) -> bool:
         """Is a job of this project (of this kind) waiting or running?"""
-        alive = (j for j in self.all() if j.state in ("queued", "running"))
-        return any(j.project == project and kind in (None, j.kind) for j in alive)
+        return any(_status(w).project == project for w in self._alive(*([kind] if kind else WORKFLOWS)))
+
+    def _alive(self, *kinds: str) -> list[Any]:
+        """Every job of these kinds that waits or runs, newest first."""
+        states = [name for name, state in STATES.items() if state in ("queued", "running")]
+        return self._client.list_workflows(name=list(kinds), status=states, sort_desc=True)
 
     def cancel(self, job: str) -> None:
         """Stop a job; what its finished steps did stays."""
@@ -268,11 +274,13 @@ class Executor:
             )
             known: dict[str, Any] = dict(given)
             reports: Report = {}
-            for index, (name, run) in enumerate(steps):
-                options: StepOptions = {**RETRY, "name": f"{index}-{name}"}
-                reports[name] = DBOS.run_step(options, self._guarded, run, name, project, job, known)
-                known[name] = reports[name]
-            self.house.pool.forget(job.id)
+            try:
+                for index, (name, run) in enumerate(steps):
+                    options: StepOptions = {**RETRY, "name": f"{index}-{name}"}
+                    reports[name] = DBOS.run_step(options, self._guarded, run, name, project, job, known)
+                    known[name] = reports[name]
+            finally:
+                self.house.pool.forget(job.id)
             return reports
 
         workflow.__name__ = workflow.__qualname__ = f"{kind}_workflow"

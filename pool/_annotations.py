@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from sqlalchemy import and_, or_, select, update
+from sqlalchemy import and_, delete, or_, select, update
 
 from pool.database import Database, Refers, chunks, insert, upsert
 from pool.rows import ANNOTATIONS, CONSENSUS
@@ -87,6 +87,7 @@ def save_consensus(db: Database, project: int, records: Sequence[Consensus]) -> 
     with db.write(
         Refers(projects.c.id, [project], "project"), Refers(samples.c.id, list(latest), "sample")
     ) as connection:
+        connection.execute(delete(consensus).where(consensus.c.project == project))
         for part in chunks(sorted(latest)):
             upsert(connection, consensus, [latest[key] for key in part])
 

@@ -50,7 +50,7 @@ def champion(db: Database, project: int) -> ModelVersion | None:
         return _champion(connection, project)
 
 
-def promote(db: Database, version: str) -> None:
+def promote(db: Database, version: str, note: str | None) -> None:
     with db.write() as connection:
         model = _known(connection, version)
         _hold(connection, model.project)
@@ -58,7 +58,10 @@ def promote(db: Database, version: str) -> None:
             models.c.project == model.project, models.c.state == "champion", models.c.version != version
         )
         connection.execute(rivals.values(state="retired"))
-        connection.execute(update(models).where(models.c.version == version).values(state="champion"))
+        said = {} if note is None else {"note": note}
+        connection.execute(
+            update(models).where(models.c.version == version).values(state="champion", **said)
+        )
 
 
 def refuse(db: Database, version: str, note: str) -> None:

@@ -167,9 +167,12 @@ class Pool:
         """The version in use, or None before the first promotion."""
         return _models.champion(self._db, project)
 
-    def promote(self, version: str) -> None:
-        """Make this version its project's champion; the former one is retired in the same moment."""
-        _models.promote(self._db, version)
+    def promote(self, version: str, note: str | None = None) -> None:
+        """Make this version its project's champion; the former one is retired in the same moment.
+
+        ``note`` says why; without one the version's note stays.
+        """
+        _models.promote(self._db, version, note)
 
     def refuse(self, version: str, note: str) -> None:
         """Refuse a candidate and say why; the champion cannot be refused."""
@@ -250,7 +253,7 @@ class Pool:
         return _annotations.people(self._db)
 
     def save_consensus(self, project: int, consensus: Sequence[Consensus]) -> None:
-        """Write what annotators say together, over what was known of the same samples."""
+        """Replace what is known of the project: what annotators say together, by sample."""
         _annotations.save_consensus(self._db, project, consensus)
 
     def consensus(self, project: int) -> dict[str, Consensus]:

@@ -205,7 +205,7 @@ def _fill(
     )
     home.save(folder, known)
     project = known.project
-    fresh = all(p.id != project for p in house.pool.projects())
+    fresh = house.pool.champion(project) is None  # also after a start that was cut short
     cold = fresh and options.images is not None and options.weights is None
     connecting.connect(house, project, weights if fresh else None, cold_start=cold)
     loop.add(house, project, [pictures], Job("demo-add", tell))

@@ -22,6 +22,14 @@ def match_classes(classes: Sequence[str], labels: Sequence[Label]) -> dict[str, 
         NoLabelMap: a label gets no class, two labels want the same class by the same rule, or a
             loose name fits several classes.
     """
+    found, missing = match_some(classes, labels)
+    if missing:
+        raise NoLabelMap(_unmapped(classes, labels, missing, found))
+    return found
+
+
+def match_some(classes: Sequence[str], labels: Sequence[Label]) -> tuple[dict[str, str], list[Label]]:
+    """As `match_classes`, with the labels that no class stands for beside what was found."""
     taken: dict[str, str] = {}
     open_labels = list(labels)
     for rule in (_by_predicted_values, _by_category, _by_name, _by_loose_name):
@@ -31,9 +39,7 @@ def match_classes(classes: Sequence[str], labels: Sequence[Label]) -> dict[str, 
         _refuse_ties(claims)
         taken.update({name: value for value, names in claims.items() for name in names})
         open_labels = [label for label in open_labels if not claims[label.value]]
-    if open_labels:
-        raise NoLabelMap(_unmapped(classes, labels, open_labels, taken))
-    return {name: taken[name] for name in classes if name in taken}
+    return {name: taken[name] for name in classes if name in taken}, open_labels
 
 
 Rule = Callable[[Sequence[str], Label], list[str]]

@@ -22,7 +22,7 @@ import numpy as np
 
 from backend.detector.runtime import cores, library, log, set_threads
 from backend.detector.weights import load_export, load_module, module_classes
-from pool.schema import BadImage, BadInput, Box, Failure, NoLabelMap, Prediction, Region
+from pool.schema import BadImage, BadInput, Box, Failure, NoLabelMap, NotReady, Prediction, Region
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -133,6 +133,9 @@ class Detector:
         An image that cannot be read, or on which the network fails even alone, becomes a `Failure`
         of stage ``predict``; the others are not touched by it. ``on_progress(done, total)`` is
         called as results are handed out. Images must be upright (EXIF orientation applied).
+
+        Raises:
+            NotReady: the network fails on an empty picture as well, as for want of memory.
         """
         done: dict[int, Prediction | Failure] = {}
         waiting: dict[tuple[int, ...], list[_Item]] = {}
@@ -193,12 +196,24 @@ class Detector:
             return dict(zip((i.index for i in items), self._forward(items), strict=True))
         except Exception as error:  # out of memory, a bad export, a driver: the library decides
             if len(items) == 1:
+                self._prove(items[0], error)
                 return {items[0].index: _failure(items[0].sample, error)}
             log.warning("a batch of %d images failed (%s): one by one", len(items), error)
         out: dict[int, Prediction | Failure] = {}
         for item in items:
             out.update(self._look([item]))
         return out
+
+    def _prove(self, item: _Item, error: Exception) -> None:
+        """Where the network fails on an empty square as well, the image is not to blame."""
+        empty = self._letterbox(image=np.zeros((64, 64, 3), dtype=np.uint8))
+        try:
+            self._forward([replace(item, pixels=empty, shape=(64, 64))])
+        except Exception:  # the same that was caught before, most likely
+            raise NotReady(
+                f"{self.version} fails on any picture: {error}. Free the device's memory or choose another "
+                "one (THRESHER_DEVICE), then try again: nothing is lost."
+            ) from error
 
     def _forward(self, items: Sequence[_Item]) -> list[Prediction]:
         import torch

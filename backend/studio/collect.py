@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -27,6 +27,10 @@ log = logging.getLogger("thresher.studio")
 
 Json = dict[str, Any]
 
+Queue = Callable[[str, int], None]
+"""Takes a job: its kind and its project."""
+
+EPOCH: Final = datetime.fromtimestamp(0, UTC)
 BATCH: Final = 200
 PAGE: Final = 200
 SETTLING: Final = timedelta(minutes=2)
@@ -104,17 +108,23 @@ def find_tasks(studio: Studio, pool: Pool, project: Project) -> Found:
     return replace(found, empty=empty)
 
 
-def drain(pool: Pool) -> Drained:
+def drain(pool: Pool, queue: Queue | None = None) -> Drained:
     """Take all waiting events, of all projects, in their order of arrival into the ledger.
 
-    Idempotent: an event is finished only after its effect is in the ledger, and the same effect twice is
-    no change. An event that cannot be read is noted as a failure and does not hold up the others.
+    Idempotent: an event is finished only after its effect is in the ledger and the job (kind, project)
+    that it calls for is given to ``queue``; the same effect twice is no change. An event that cannot be
+    read is noted as a failure and does not hold up the others.
     """
     taken = _Intake(pool)
+    queued: set[tuple[str, int]] = set()
     while events := pool.inbox(BATCH):
         for event in events:
             taken.take(event)
         taken.flush()
+        for kind, project in sorted(taken.jobs - queued):
+            if queue is not None:
+                queue(kind, project)
+        queued |= taken.jobs
         pool.finish([event.key for event in events])
     return taken.result()
 
@@ -127,7 +137,7 @@ class _Intake:
         self._changed: list[Annotation] = []
         self._failures: list[Failure] = []
         self._counts: Counter[str] = Counter()
-        self._jobs: set[tuple[str, int]] = set()
+        self.jobs: set[tuple[str, int]] = set()
         self._projects = {project.id: project for project in pool.projects()}
         self._samples: dict[int, dict[int, str]] = {}
 
@@ -149,7 +159,7 @@ class _Intake:
             self._failures = []
 
     def result(self) -> Drained:
-        return Drained(**self._counts, jobs=frozenset(self._jobs))
+        return Drained(**self._counts, jobs=frozenset(self.jobs))
 
     def _handle(self, event: Event) -> None:
         project = self._projects.get(event.project)
@@ -162,9 +172,9 @@ class _Intake:
         elif event.action == "TASKS_DELETED":
             self._drop(project, [int(task["id"]) for task in event.body["tasks"]])
         elif event.action == "TASKS_CREATED":
-            self._jobs.add(("prelabel", project.id))
+            self.jobs.add(("prelabel", project.id))
         elif event.action == START_TRAINING:
-            self._jobs.add(("learn", project.id))
+            self.jobs.add(("learn", project.id))
 
     def _change(self, project: Project, payload: Mapping[str, Any]) -> None:
         task = payload["task"]
@@ -172,7 +182,7 @@ class _Intake:
         sample = self._of(project).get(number)
         if sample is None:
             self._counts["unknown"] += 1
-            self._jobs.add(("prelabel", project.id))
+            self.jobs.add(("prelabel", project.id))
             return
         said = annotation(payload, project, sample)
         if project.cursor is not None and said.updated_at < project.cursor:
@@ -202,7 +212,8 @@ def reconcile(studio: Studio, pool: Pool, project: Project, *, full: bool = Fals
     Reads the tasks touched since the last comparison, or all of them with ``full`` and at the first
     time. ``tasks`` read, ``changed`` annotations new or newer than the ledger's, ``deleted`` ones that
     are gone, ``annotations`` and ``skipped`` (people's skips, kept apart) among the tasks read,
-    ``drafts`` tasks with work not handed in, ``new_tasks`` that the ledger has not met,
+    ``drafts`` tasks with work not handed in, ``new_tasks`` that the ledger has not met, ``unreachable``
+    ones whose image could not be fetched so far,
     ``dropped_tasks`` that no longer exist (only a full comparison sees them), ``failed`` annotations
     that could not be read.
 
@@ -213,6 +224,8 @@ def reconcile(studio: Studio, pool: Pool, project: Project, *, full: bool = Fals
     full = full or project.cursor is None
     look = _Look(studio, pool, project)
     before = int(studio.project(project.id)["task_number"]) if full else 0
+    if full:
+        look.begin()
     pool.save_annotators(studio.users())
     listed = (
         studio.tasks(project.id, PAGE)
@@ -236,7 +249,7 @@ def reconcile(studio: Studio, pool: Pool, project: Project, *, full: bool = Fals
 
 COUNTS: Final = (
     *("tasks", "annotations", "skipped", "drafts", "changed", "deleted"),
-    *("new_tasks", "dropped_tasks", "failed"),
+    *("new_tasks", "unreachable", "dropped_tasks", "failed"),
 )
 
 
@@ -250,8 +263,15 @@ class _Look:
         self._seen: set[int] = set()
         self._living: set[int] = set()
         self._newest: datetime | None = None
+        self._limit: datetime | None = None
         self._waiting: datetime | None = None
+        self._broken = {f.subject for f in pool.failures(project.id) if f.stage == "add"}
         self.counts: Counter[str] = Counter()
+
+    def begin(self) -> None:
+        """Before all tasks are read by id: what is touched behind the reader is the next comparison's."""
+        newest = next(self._studio.tasks_since(self._project.id, EPOCH, 1, only=("id", "updated_at")), None)
+        self._limit = moment(newest["updated_at"]) if newest is not None else None
 
     def compare(self, tasks: Sequence[Json]) -> None:
         """Mend the ledger for some tasks as Label Studio has them now."""
@@ -293,8 +313,9 @@ class _Look:
         """From when to read the next time."""
         if self._newest is None:
             return old
-        settled = datetime.now(UTC) - self._newest > SETTLING
-        reached = self._newest + timedelta(microseconds=1) if settled else self._newest - SETTLING
+        newest = self._newest if self._limit is None else min(self._newest, self._limit)
+        settled = datetime.now(UTC) - newest > SETTLING
+        reached = newest + timedelta(microseconds=1) if settled else newest - SETTLING
         if self._waiting is not None:
             reached = min(reached, self._waiting)
         return reached if old is None else max(old, reached)
@@ -321,7 +342,13 @@ class _Look:
         self.counts["drafts"] += bool(task.get("draft_exists"))
 
     def _meet(self, task: Json) -> None:
-        """A task that the ledger must get to know first; its answers wait for that."""
+        """A task that the ledger must get to know first; its answers wait for that.
+
+        One whose image could not be had is tried again by every job that adopts tasks, not every minute.
+        """
+        if f"task {task['id']}" in self._broken:
+            self.counts["unreachable"] += 1
+            return
         self.counts["new_tasks"] += 1
         if task["annotations"]:
             stamp = moment(task["updated_at"])

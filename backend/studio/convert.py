@@ -21,7 +21,7 @@ from backend.studio import percent
 from backend.studio.labeling import LabelingConfig
 from backend.studio.listing import moment
 from pool.boxes import iou_matrix, to_array
-from pool.schema import Annotation, BadInput, Change, Origin, Prediction, Project, Region
+from pool.schema import Annotation, BadInput, Change, Origin, Prediction, Project, Region, Sample
 
 log = logging.getLogger("thresher.studio")
 
@@ -32,6 +32,8 @@ Target = Project | LabelingConfig
 UNKNOWN_ANNOTATOR: Final = "unknown"
 SAME: Final = 5e-4
 """A side that moved less than this share of the picture was not moved by a person."""
+LAST: Final = 1.0
+"""Score of a task that people meet after all others: an unreadable image, a holdout image not asked."""
 SAME_OBJECT: Final = 0.5
 """IoU from which a box that was drawn anew counts as the predicted one."""
 
@@ -86,6 +88,19 @@ def shown(prediction: Prediction, floor: float, *, holdout: bool) -> Prediction:
     """
     kept = () if holdout else tuple(r for r in prediction.regions if r.score is None or r.score >= floor)
     return replace(prediction, regions=kept)
+
+
+def task_item(
+    task: int, prediction: Prediction, project: Target, sample: Sample, show_floor: float
+) -> Json:
+    """What Label Studio is to hold of a prediction for a task that shows ``sample``.
+
+    Only boxes that people should meet (see :func:`shown`). A holdout image is never the model's choice: it
+    stands last until a round asks for it.
+    """
+    met = shown(prediction, show_floor, holdout=sample.holdout)
+    item = prediction_item(task, met, project, (sample.width, sample.height))
+    return item | {"score": LAST} if sample.holdout else item
 
 
 def priority(uncertainty: float | None) -> float:

@@ -18,7 +18,6 @@ Fetch = Callable[[int, str], object]
 """Fetches the image of (task id, address); raises if it cannot."""
 Heard = Callable[[], object]
 """Tells something that is another thing once a webhook has arrived."""
-"""How many webhooks the service has received so far."""
 
 TESTED: Final = "1.23"
 

@@ -20,7 +20,7 @@ from typing import Any, Final
 from backend.studio import collect
 from backend.studio.client import Studio
 from backend.studio.connect import arrange
-from backend.studio.convert import prediction_item, shown
+from backend.studio.convert import LAST, task_item
 from backend.studio.labeling import parse
 from backend.studio.transport import Refusal
 from pool.schema import Failure, Project, StudioError, Task
@@ -40,8 +40,6 @@ GENTLE: Final = 100
 row; on SQLite everybody's submit waits for it and fails after 5 s (measured: 24 s for 1000 rows)."""
 PATIENCE: Final = 1000
 """Old predictions removed one by one in one push, about 0.1 s each; later pushes go on with the rest."""
-LAST: Final = 1.0
-"""Score of a task that people meet after all others: an unreadable image, a holdout image not asked."""
 
 
 @dataclass
@@ -156,11 +154,7 @@ class _Run:
                 self.report.unreadable += 1
                 yield _empty(task.id, self.version, LAST)
             else:
-                size = (sample.width, sample.height)
-                drawn = shown(found, show_floor, holdout=sample.holdout)
-                item = prediction_item(task.id, drawn, target, size)
-                # A holdout image is never the model's choice: it waits until a round asks for it.
-                yield item | {"score": LAST} if sample.holdout else item
+                yield task_item(task.id, found, target, sample, show_floor)
 
     def _send(self, items: Sequence[Json]) -> None:
         """Send until the items are there; one whose boxes are refused goes without them."""

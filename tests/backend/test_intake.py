@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from backend import intake
-from backend.house import House, Job
+from backend.house import House, Job, open_house
 from backend.settings import load
 from pool.schema import BadInput, Sample
 from tests.pool.drawings import encode, scene
@@ -55,6 +55,22 @@ def test_pictures_of_one_scene_stay_on_one_side_of_the_split(house: House, pictu
         assert family[0] == first[f"{seed}.jpg"]
     assert len({each.root for each in known.values()}) == 8
     assert {each.holdout for each in known.values()} == {True, False}
+
+
+def test_the_side_goes_with_the_root_also_when_the_share_has_changed(
+    tmp_path: Path, pictures: Path
+) -> None:
+    for seed in range(12):
+        put(pictures, f"{seed}.jpg", scene(seed), quality=95)
+    with open_house(load(data_dir=tmp_path / "data", holdout_share=0.1)) as before:
+        sides = {name: sample.holdout for name, sample in enter(before, pictures).items()}
+    for seed in range(12):
+        put(pictures, f"{seed} copy.jpg", scene(seed), quality=60)
+    with open_house(load(data_dir=tmp_path / "data", holdout_share=0.9)) as after:
+        known = enter(after, pictures)
+    assert {name: known[name].holdout for name in sides} == sides
+    for seed in range(12):
+        assert known[f"{seed} copy.jpg"].holdout is sides[f"{seed}.jpg"]
 
 
 def test_a_file_that_is_there_already_is_counted_not_added(house: House, pictures: Path) -> None:

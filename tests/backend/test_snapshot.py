@@ -6,8 +6,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from backend import snapshot
+from pool import yolo
 from pool.schema import Annotation, Box, NotReady, Project, Region, Sample
 from pool.store import Pool
 
@@ -44,8 +46,10 @@ def test_skips_are_no_labels_and_the_holdout_stays_apart(pool: Pool) -> None:
             annotation(3, kept, (BIN,)),
         ]
     )
-    assert [r.sample.name for r in snapshot.rows(pool, 1, holdout=False, labels=["bin"])] == ["seen.jpg"]
-    assert [r.sample.name for r in snapshot.rows(pool, 1, holdout=True, labels=["bin"])] == ["kept.jpg"]
+    for side, names in ((False, ["seen.jpg"]), (True, ["kept.jpg"])):
+        rows, strange = snapshot.rows(pool, 1, holdout=side, labels=["bin"])
+        assert [row.sample.name for row in rows] == names
+        assert not strange
 
 
 def test_a_starred_annotation_overrides_the_others(pool: Pool) -> None:
@@ -59,16 +63,46 @@ def test_a_starred_annotation_overrides_the_others(pool: Pool) -> None:
             annotation(3, one, (other,), "3", ground_truth=True),
         ]
     )
-    (row,) = snapshot.rows(pool, 1, holdout=False, labels=["bin"])
+    (row,), _ = snapshot.rows(pool, 1, holdout=False, labels=["bin"])
     assert [r.box for r in row.regions] == [other.box]
 
 
-def test_labels_that_the_project_does_not_have_are_left_out(pool: Pool) -> None:
+def test_an_image_with_a_label_that_is_unknown_here_teaches_nothing(pool: Pool) -> None:
+    """Without that box it would teach that nothing is there."""
+    one, two, empty = sample("one"), sample("two"), sample("empty")
+    pool.add_samples([one, two, empty])
+    pool.save_annotations(
+        [
+            annotation(1, one, (BIN, replace(BIN, label="new"), replace(BIN, label=None))),
+            annotation(2, two, (BIN,)),
+            annotation(3, empty, ()),
+        ]
+    )
+    rows, strange = snapshot.rows(pool, 1, holdout=False, labels=["bin"])
+    assert {row.sample.name: len(row.regions) for row in rows} == {"two.jpg": 1, "empty.jpg": 0}
+    assert set(strange) <= {"new", "no label"}
+    assert strange
+
+
+def test_a_turned_box_is_measured_as_it_is_taught(tmp_path: Path) -> None:
+    """Label Studio turns about the upper left corner, so the frame may lie elsewhere."""
+    from backend.detector.dataset import write_dataset
+
     one = sample("one")
-    pool.add_samples([one])
-    pool.save_annotations([annotation(1, one, (BIN, replace(BIN, label="gone"), replace(BIN, label=None)))])
-    (row,) = snapshot.rows(pool, 1, holdout=False, labels=["bin"])
-    assert {r.label for r in row.regions} <= {"bin"}
+    turned = replace(BIN, box=Box(0.5, 0.2, 0.8, 0.3, rotation=90.0))
+    outside = replace(BIN, box=Box(0.01, 0.01, 0.3, 0.02, rotation=180.0))
+    measured = snapshot.upright(snapshot.Row(one, (turned, outside)))
+    image = tmp_path / "one.png"
+    Image.new("RGB", (one.width, one.height)).save(image)
+    write_dataset(tmp_path / "set", [(image, (turned, outside))], ["bin"])
+    (written,) = (tmp_path / "set").rglob("*one*.txt")
+    taught = yolo.from_lines(written.read_text().splitlines(), ["bin"])
+    assert len(measured) == len(taught) == 2
+    for a, b in zip(measured, taught, strict=True):
+        assert (a.box.x1, a.box.y1, a.box.x2, a.box.y2) == pytest.approx(
+            (b.box.x1, b.box.y1, b.box.x2, b.box.y2), abs=1e-6
+        )
+    assert measured[0].box.x1 < 0.5
 
 
 def test_equal_labels_give_equal_ids_and_come_back_as_they_were(pool: Pool) -> None:

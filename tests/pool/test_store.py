@@ -464,6 +464,9 @@ def test_consensus_is_replaced(pool: Pool) -> None:
     pool.save_consensus(1, [old, new])
     assert pool.consensus(1) == {sample.id: new}
     assert pool.consensus(2) == {}
+    pool.save_consensus(2, [old])
+    pool.save_consensus(1, [])  # the second annotation was deleted: nothing is compared any more
+    assert (pool.consensus(1), pool.consensus(2)) == ({}, {sample.id: old})
 
 
 def test_a_snapshot_is_immutable(pool: Pool) -> None:

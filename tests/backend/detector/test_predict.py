@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from backend.detector.predict import Detector, DetectorOptions, region_id
-from pool.schema import BadInput, Failure, MissingWeights, NoLabelMap, Prediction
+from pool.schema import BadInput, Failure, MissingWeights, NoLabelMap, NotReady, Prediction
 from tests.backend.detector.conftest import ARCHITECTURES, CLASSES, IDENTITY
 
 Make = Callable[..., Detector]
@@ -165,6 +165,16 @@ def test_an_image_that_always_fails_is_the_only_failure(detector: Make, photos: 
     assert failed == ["sample1", "sample5", "sample7"]
     assert len(results) == len(photos)
     assert {r.message for r in results if isinstance(r, Failure)} == {"out of memory"}
+
+
+def test_a_network_that_always_fails_blames_no_image(detector: Make, photos: Photos) -> None:
+    d = copy.copy(detector())
+    working = d._backend
+    d._backend = Choking(working, most=0)
+    with pytest.raises(NotReady, match="any picture: out of memory"):
+        list(d.predict(photos))
+    d._backend = working
+    assert not [r for r in d.predict(photos) if isinstance(r, Failure)]
 
 
 def test_one_label_for_all_classes_is_class_agnostic(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from backend.studio.collect import drain
 from backend.studio.protocol import CHANGED, DELETED, events
-from pool.schema import Event, Project, Sample, Task
+from pool.schema import Event, Project, Sample, StudioError, Task
 from pool.store import Pool
 from tests.backend.studio.bodies import sent
 
@@ -119,6 +119,23 @@ def test_the_inbox_ends_in_the_same_ledger_however_it_is_cut(
         assert each.updated_at.isoformat() == newest[each.id].body["annotation"]["updated_at"]
     assert pool.inbox_size() == 0
     assert drain(pool).events == 0
+
+
+def test_an_event_is_done_only_once_its_job_is_queued(pool: Pool, numbers: Iterator[int]) -> None:
+    project = connected(pool, numbers)
+    wish = Event("wish", project.id, "START_TRAINING", {})
+    pool.receive([wish])
+
+    def full(kind: str, number: int) -> None:
+        raise StudioError("the queue is away")
+
+    with pytest.raises(StudioError):
+        drain(pool, full)
+    assert pool.inbox_size() == 1
+    queued: list[tuple[str, int]] = []
+    drain(pool, lambda kind, number: queued.append((kind, number)))
+    assert queued == [("learn", project.id)]
+    assert pool.inbox_size() == 0
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
