@@ -91,6 +91,34 @@ def test_waiting_jobs_of_one_kind_are_one(house: House) -> None:
     jobs.close()
 
 
+def test_waiting_jobs_are_one_however_many_others_wait(house: House) -> None:
+    jobs = Jobs(house.settings)
+    first = {project: jobs.start("prelabel", project) for project in range(1, 26)}
+    assert {project: jobs.start("prelabel", project) for project in range(1, 26)} == first
+    assert all(jobs.busy(project) for project in first)
+    assert not jobs.busy(26)
+    assert not jobs.busy(1, "learn")
+    jobs.close()
+
+
+def test_a_job_that_was_given_something_else_is_another(house: House) -> None:
+    jobs = Jobs(house.settings)
+    small = jobs.start("prelabel", 7, size=50)
+    large = jobs.start("prelabel", 7, size=200)
+    assert small != large
+    assert jobs.start("prelabel", 7, size=200) == large
+    assert jobs.start("prelabel", 7) not in (small, large)
+    jobs.close()
+
+
+def test_nobody_hears_of_a_failed_job_for_ever(house: House) -> None:
+    jobs = Jobs(house.settings)
+    with Executor(house):
+        jobs.wait(jobs.start("learn", 7))
+    assert house.pool.progress() == []
+    jobs.close()
+
+
 def test_a_failure_is_a_sentence_and_the_next_job_runs(house: House) -> None:
     jobs = Jobs(house.settings)
     (house.settings.data_dir / "go").touch()
