@@ -49,8 +49,9 @@ def connect(
         if cold_start or (champion and champion.snapshot):
             # A head made for the labels, or trained on them, speaks them itself; new ones it will learn.
             return {label.value: label.value for label in labels}
-        # A project that has a model may get new labels; the next training teaches them.
-        return match_some(classes, labels)[0] if champion else match_classes(classes, labels)
+        # A project that has a model may get new labels, which the next training teaches, but not only.
+        known = match_some(classes, labels)[0] if champion else {}
+        return known or match_classes(classes, labels)
 
     s = house.settings
     secret = s.webhook_secret.get_secret_value() if s.webhook_secret else None

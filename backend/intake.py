@@ -6,7 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -81,9 +81,16 @@ def from_files(house: House, paths: Sequence[Path], job: Job) -> Taken:
 def from_tasks(house: House, project_id: int, job: Job) -> dict[str, Any]:
     """Fetch the images of Label Studio's tasks that the pool does not know yet."""
     project = house.pool.project(project_id)
+    failures = [f for f in house.pool.failures(project_id) if f.subject.startswith("task ")]
+    broken = {f.subject for f in failures if f.stage == "add"}
     found = new_tasks(house, project)
     house.pool.bind_tasks(found.known)
+    # Label Studio may give the number of a deleted task to another one.
+    alive = {f"task {t.id}" for t in found.known} | {f"task {t.id}" for t in found.unknown}
+    for stage in {f.stage for f in failures}:
+        house.pool.clear_failures(stage, [f.subject for f in failures if f.subject not in alive])
     taken = Taken()
+    late = False
     with ThreadPoolExecutor(READERS) as readers:
         for start in range(0, len(found.unknown), CHUNK):
             job.check()
@@ -93,13 +100,12 @@ def from_tasks(house: House, project_id: int, job: Job) -> dict[str, Any]:
                 lambda t: _attempt(house, f"task {t.id}", lambda: _fetch(house, t.id, t.uri)), part
             )
             samples = _enter(house, [f"task {t.id}" for t in part], pictures, taken, project_id)
-            house.pool.bind_tasks(
-                [
-                    Task(project_id, t.id, s.id, t.uri)
-                    for t, s in zip(part, samples, strict=True)
-                    if s is not None
-                ]
-            )
+            pairs = [(t, s) for t, s in zip(part, samples, strict=True) if s is not None]
+            house.pool.bind_tasks([Task(project_id, t.id, s.id, t.uri) for t, s in pairs])
+            late = late or any(f"task {t.id}" in broken for t, _ in pairs)
+    if late:
+        # Comparisons went past these while their image could not be had: the next one reads everything.
+        house.pool.save_project(replace(house.pool.project(project_id), cursor=None))
     job.tell("fetch", len(found.unknown), len(found.unknown))
     return {"tasks": len(found.known) + len(taken.samples), **taken.counts}
 
@@ -192,6 +198,8 @@ def _enter(
     taken.counts["failed"] += len(failures)
     taken.samples += fresh
     taken.failures += failures
+    # A file that was gone is there again, and wants a look.
+    house.pool.clear_failures("predict", [sample.id for sample in fresh])
     house.pool.clear_failures("add", [s for s, made in zip(subjects, out, strict=True) if made is not None])
     house.pool.record_failures(failures, project)
     return out

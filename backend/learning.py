@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from backend import snapshot
 from backend.gate import MEASURE as GATE_MEASURE
 from backend.gate import judge
 from backend.house import House, Job, Stopped, label_map
+from backend.studio.convert import shown
 from pool.schema import BadImage, Decision, Failure, ModelVersion, NotReady, Prediction, Project, Sample
 from sampler.batch import compose
 from sampler.routing import explain
@@ -53,7 +55,11 @@ def look(house: House, model: ModelVersion, job: Job) -> dict[str, Any]:
 
 
 def files(house: House, samples: Sequence[Sample]) -> tuple[dict[str, Path], list[Failure]]:
-    """The image file of each sample; one that is gone or not what it was costs only itself."""
+    """The image file of each sample; one that is gone or not what it was costs only itself.
+
+    Raises:
+        NotReady: none can be had, nor any other of the pool: the store is away, not the images.
+    """
     found: dict[str, Path] = {}
     failures: list[Failure] = []
     for sample in samples:
@@ -62,6 +68,13 @@ def files(house: House, samples: Sequence[Sample]) -> tuple[dict[str, Path], lis
         except BadImage as error:
             log.warning("%s: %s", sample.name, error)
             failures.append(Failure(sample.id, "predict", str(error), datetime.now(UTC)))
+    if failures and not found:
+        some = islice(house.pool.samples().values(), 20)
+        if not any(house.images.exists(sample) for sample in some):
+            raise NotReady(
+                f"No image of the pool can be found in {house.settings.images_root}: is it mounted? "
+                "(THRESHER_IMAGES_URL, THRESHER_DATA_DIR)"
+            )
     return found, failures
 
 
@@ -123,9 +136,9 @@ def undecided(house: House, project: int) -> dict[str, int]:
 
 def as_shown(prediction: Prediction, floor: float) -> Prediction:
     """The prediction as annotators see it: boxes below the floor become the background's whisper."""
-    shown = tuple(r for r in prediction.regions if (r.score or 0.0) >= floor)
-    hidden = max((r.score or 0.0 for r in prediction.regions[len(shown) :]), default=0.0)
-    return replace(prediction, regions=shown, background=max(prediction.background, hidden))
+    met = shown(prediction, floor, holdout=False)
+    hidden = max((r.score or 0.0 for r in prediction.regions if r not in met.regions), default=0.0)
+    return replace(met, background=max(prediction.background, hidden))
 
 
 def freeze(house: House, project: Project, job: Job) -> dict[str, Any]:
@@ -220,10 +233,10 @@ def evaluate(house: House, project: Project, candidate: str, job: Job) -> dict[s
     new, old = house.pool.model(candidate), house.champion(project.id)
     snapshot_id = new.snapshot
     rows = snapshot.restore(house.pool, snapshot_id, "holdout") if snapshot_id else []
-    images, _ = files(house, [row.sample for row in rows])
+    images, missing = files(house, [row.sample for row in rows])
     rows = [row for row in rows if row.sample.id in images]
     truth = [(row.sample.id, images[row.sample.id], snapshot.upright(row)) for row in rows]
-    report: dict[str, Any] = {"holdout": len(rows)}
+    report: dict[str, Any] = {"holdout": len(rows)} | ({"unreadable": len(missing)} if missing else {})
     if any(row.regions for row in rows):
         found = {}
         for done, model in enumerate((new, old)):
@@ -245,7 +258,7 @@ def promote(house: House, project: Project, candidate: str, job: Job) -> dict[st
     if champion.version == candidate:  # a killed run had already promoted it
         return {"outcome": "promoted", "reason": new.note, "model_version": candidate}
     rows = snapshot.restore(house.pool, new.snapshot, "holdout") if new.snapshot else []
-    verdict = judge(new.metrics, champion.metrics or None, len(rows))
+    verdict = judge(new.metrics, champion.metrics or None, int(new.metrics.get("images", len(rows))))
     if verdict.outcome == "promoted":
         house.pool.promote(candidate, verdict.reason)
     else:

@@ -99,16 +99,19 @@ def note_decisions(house: House, model: ModelVersion, decisions: Sequence[Decisi
 def withdraw(house: House, project: int, round_id: str) -> None:
     """A round ends: what it asked and nobody answered is asked no longer, nor is its reason told.
 
-    The next round asks again if the next model still doubts.
+    Holdout images go back to the end of the queue. The next round asks again if the next model still
+    doubts.
     """
-    from backend.studio.notes import note_tasks
+    from backend.studio.convert import LAST
+    from backend.studio.notes import note_tasks, set_scores
 
     pool = house.pool
     tasks = {t.sample: t.id for t in pool.tasks(project)}
-    asked = {tasks[d.sample] for d in pool.decisions(round_id) if d.sample in tasks}
-    answered = {a.task for a in pool.annotations(project) if not a.skipped}
-    note = {"why": NOT_ASKED, "route": "waiting"}
-    note_tasks(house.studio, project, dict.fromkeys(sorted(asked - answered), note))
+    asked = {tasks[d.sample]: d for d in pool.decisions(round_id) if d.sample in tasks}
+    left = sorted(asked.keys() - {a.task for a in pool.annotations(project)})
+    note_tasks(house.studio, project, {task: {"why": NOT_ASKED, "route": "waiting"} for task in left})
+    moved = {task: LAST for task in left if asked[task].strategy == "holdout"}
+    set_scores(house.studio, project, house.champion(project).version, moved)
     pool.clear_asked(project, sorted(asked))
 
 

@@ -104,15 +104,21 @@ def _answer(project_id: int, asked: PredictRequest) -> tuple[str, dict[int, Resu
     known = {t.id: t.sample for t in house.pool.tasks(project_id)}
     target = parse(asked.label_config, project.control) if asked.label_config else project
     out: dict[int, Result] = {}
+    failed = {f.subject for f in house.pool.failures(project_id) if f.stage == "predict"}
     for task in asked.tasks:
         number = task.id
         try:
             sample, prediction = _look(house, project, model, known.get(number), task)
             out[number] = _item(house, target, sample, prediction, number, asked.context or [])
+            if f"task {number}" in failed:
+                house.pool.clear_failures("predict", [f"task {number}"])
+        except NotReady:  # it is no image's fault: an error makes Label Studio store nothing
+            raise
         except (ThresherError, KeyError) as error:  # one bad image never costs the others theirs
             log.warning("task %s: %s", number, error)
-            failure = Failure(f"task {number}", "predict", str(error), datetime.now(UTC))
-            house.pool.record_failures([failure], project_id)
+            if not asked.context:  # Label Studio keeps what an open is answered, not an interactive call
+                failure = Failure(f"task {number}", "predict", str(error), datetime.now(UTC))
+                house.pool.record_failures([failure], project_id)
     return model.version, out
 
 

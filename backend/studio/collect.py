@@ -116,17 +116,18 @@ def drain(pool: Pool, queue: Queue | None = None) -> Drained:
     read is noted as a failure and does not hold up the others.
     """
     taken = _Intake(pool)
-    queued: set[tuple[str, int]] = set()
+    called: set[tuple[str, int]] = set()
     while events := pool.inbox(BATCH):
         for event in events:
             taken.take(event)
         taken.flush()
-        for kind, project in sorted(taken.jobs - queued):
+        for kind, project in sorted(taken.jobs):
             if queue is not None:
                 queue(kind, project)
-        queued |= taken.jobs
         pool.finish([event.key for event in events])
-    return taken.result()
+        called |= taken.jobs
+        taken.jobs.clear()
+    return Drained(**taken.counts, jobs=frozenset(called))
 
 
 class _Intake:
@@ -136,30 +137,27 @@ class _Intake:
         self._pool = pool
         self._changed: list[Annotation] = []
         self._failures: list[Failure] = []
-        self._counts: Counter[str] = Counter()
+        self.counts: Counter[str] = Counter()
         self.jobs: set[tuple[str, int]] = set()
         self._projects = {project.id: project for project in pool.projects()}
         self._samples: dict[int, dict[int, str]] = {}
 
     def take(self, event: Event) -> None:
-        self._counts["events"] += 1
+        self.counts["events"] += 1
         try:
             self._handle(event)
         except (ThresherError, KeyError, TypeError, ValueError, AttributeError) as error:
             log.warning("event %s: %s", event.key, error)
             self._failures.append(Failure(event.key, "collect", str(error), datetime.now(UTC)))
-            self._counts["failed"] += 1
+            self.counts["failed"] += 1
 
     def flush(self) -> None:
         if self._changed:
-            self._counts["changed"] += self._pool.save_annotations(self._changed)
+            self.counts["changed"] += self._pool.save_annotations(self._changed)
             self._changed = []
         if self._failures:
             self._pool.record_failures(self._failures)
             self._failures = []
-
-    def result(self) -> Drained:
-        return Drained(**self._counts, jobs=frozenset(self.jobs))
 
     def _handle(self, event: Event) -> None:
         project = self._projects.get(event.project)
@@ -181,23 +179,23 @@ class _Intake:
         number = int(task["id"] if isinstance(task, Mapping) else task)
         sample = self._of(project).get(number)
         if sample is None:
-            self._counts["unknown"] += 1
+            self.counts["unknown"] += 1
             self.jobs.add(("prelabel", project.id))
             return
         said = annotation(payload, project, sample)
         if project.cursor is not None and said.updated_at < project.cursor:
             # A comparison has read this task since: the annotation is in the ledger, or was deleted.
-            self._counts["late"] += 1
+            self.counts["late"] += 1
             return
         self._changed.append(said)
 
     def _delete(self, project: Project, ids: Sequence[int]) -> None:
         self.flush()  # what was said before must be there to be taken back
-        self._counts["deleted"] += self._pool.delete_annotations(project.id, ids, datetime.now(UTC))
+        self.counts["deleted"] += self._pool.delete_annotations(project.id, ids, datetime.now(UTC))
 
     def _drop(self, project: Project, tasks: Sequence[int]) -> None:
         self.flush()
-        self._counts["deleted"] += _drop(self._pool, project, tasks)
+        self.counts["deleted"] += _drop(self._pool, project, tasks)
         self._samples.pop(project.id, None)
 
     def _of(self, project: Project) -> dict[int, str]:

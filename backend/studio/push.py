@@ -159,7 +159,8 @@ class _Run:
     def _send(self, items: Sequence[Json]) -> None:
         """Send until the items are there; one whose boxes are refused goes without them."""
         left = self._until_taken(items)
-        self.pool.clear_failures("push", [_subject(item) for item in items])
+        for stage in ("push", "predict"):
+            self.pool.clear_failures(stage, [_subject(item) for item in items])
         if not left:
             return
         reasons = self.studio.refusals(self.config, left) or ["no reason given"]
@@ -243,7 +244,6 @@ class _Run:
         for task in hollow:
             for row in self.stored.pop(task):
                 _delete(self.studio, row)
-        self.pool.clear_failures("predict", [f"task {task}" for task in hollow])
 
     def _note(self, tasks: Sequence[Task]) -> None:
         """Tell the ledger, for those who look at it; a push itself never trusts this note."""

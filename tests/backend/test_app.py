@@ -38,7 +38,7 @@ def connected(house: House) -> None:
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return load(data_dir=tmp_path, log_level="ERROR")
+    return load(data_dir=tmp_path, api_key="0" * 40, log_level="ERROR")
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from backend.demo.scenes import LABELS
 from backend.house import House, Job
 from backend.intake import one
 from backend.settings import load
-from pool.schema import Annotation, Project, Sample, Task
+from pool.schema import Annotation, NotReady, Project, Sample, Task
 from tests.pool.drawings import encode, scene
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -53,7 +53,21 @@ def test_an_image_that_is_gone_costs_only_itself(house: House) -> None:
     assert (report["predicted"], report["failed"]) == (COUNT - 1, 1)
     (failure,) = house.pool.failures(1)
     assert failure.subject == lost.id
-    assert house.pool.unpredicted(1, house.champion(1).version) == []
+    assert house.pool.unpredicted(1, house.champion(1).version) == []  # what can be had is served
+    number = int(lost.name.removesuffix(".jpg"))
+    assert one(house, encode(scene(number)), lost.name) == lost  # as the message says: add it again
+    assert learning.look(house, house.champion(1), Job("look"))["predicted"] == 1
+    assert house.pool.failures(1) == []
+
+
+def test_a_store_that_is_away_blames_no_image(house: House) -> None:
+    folder = Path(house.settings.images_root)
+    folder.rename(folder.with_name("unmounted"))
+    with pytest.raises(NotReady, match="mounted"):
+        learning.look(house, house.champion(1), Job("look"))
+    folder.with_name("unmounted").rename(folder)
+    assert house.pool.failures(1) == []
+    assert learning.look(house, house.champion(1), Job("look"))["predicted"] == COUNT
 
 
 def test_who_skips_has_answered_and_holdout_images_want_two_people(house: House) -> None:

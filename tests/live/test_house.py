@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
 from backend import connecting, learning, loop
 from backend.demo.labeling import config_for
-from backend.demo.scenes import LABELS
+from backend.demo.scenes import LABELS, jpeg, render
 from backend.demo.server import LabelStudioServer
 from backend.house import Job
 from backend.studio.client import Studio
 from backend.studio.collect import reconcile
-from pool.schema import Round
+from pool.schema import BadImage, NoLabelMap, Round
 from tests.live.home import Home, open_home
 
 SCENES = 10
@@ -56,6 +57,10 @@ def test_a_label_that_is_added_later_is_taken_in(home: Home) -> None:
     assert after.label_map == before.label_map
     assert "does not know bench yet" in " ".join(step.detail for step in steps)
     assert house.champion(project).classes == LABELS
+    house.studio.update_project(project, label_config=config_for(("zebra", "horse")))
+    with pytest.raises(NoLabelMap, match="zebra"):  # nothing that the model knows is left
+        connecting.connect(house, project)
+    assert house.pool.project(project) == after
 
 
 def test_what_is_answered_behind_the_reader_is_found_the_next_time(
@@ -85,16 +90,32 @@ def test_what_is_answered_behind_the_reader_is_found_the_next_time(
     assert {a.task for a in house.pool.annotations(project)} == {ids[0], ids[8]}
 
 
-def test_a_task_whose_image_cannot_be_had_holds_up_nothing(home: Home, ann: Studio) -> None:
+def test_a_task_whose_image_cannot_be_had_for_a_while_holds_up_nothing_and_loses_nothing(
+    home: Home, ann: Studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("backend.studio.collect.SETTLING", timedelta(0))
     house, project = home.house, home.project
-    (task,) = house.studio.import_tasks(project, [{"image": "http://127.0.0.1:9/gone.jpg", "why": ""}])
+    (uri,) = house.studio.upload(project, [("later.jpg", jpeg(render(9001)))])
+    (task,) = house.studio.import_tasks(project, [{"image": uri, "why": ""}])
     ann.create_annotation(task, result=[])
-    first = reconcile(house.studio, house.pool, house.pool.project(project), full=True)
-    assert first["new_tasks"] == 1
-    loop.adopt(house, project, Job("adopt"))
+    assert compared(home)["new_tasks"] == 1
+    with monkeypatch.context() as away:
+        away.setattr(house.fetcher, "fetch", unreachable)
+        loop.adopt(house, project, Job("adopt"))
     assert f"task {task}" in {f.subject for f in house.pool.failures(project)}
-    second = reconcile(house.studio, house.pool, house.pool.project(project), full=True)
+    second = compared(home)
     assert (second["new_tasks"], second["unreachable"]) == (0, 1)
-    house.pool.clear_failures("add", [f"task {task}"])
-    third = reconcile(house.studio, house.pool, house.pool.project(project), full=True)
-    assert third["new_tasks"] == 1
+    assert compared(home)["tasks"] == 0  # nothing is read again and again meanwhile
+    loop.adopt(house, project, Job("adopt"))
+    assert house.pool.failures(project) == []
+    compared(home)
+    assert {a.task for a in house.pool.annotations(project)} == {task}
+
+
+def compared(home: Home) -> dict[str, int]:
+    house = home.house
+    return reconcile(house.studio, house.pool, house.pool.project(home.project))
+
+
+def unreachable(task: int, uri: str) -> tuple[bytes, str]:
+    raise BadImage("The image host does not answer.")

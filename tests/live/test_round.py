@@ -105,6 +105,10 @@ def test_what_nobody_answered_is_withdrawn_when_the_round_ends(home: Home, ann: 
     outbox.withdraw(house, project, "round")
     routes = {task["id"]: task["data"]["route"] for task in house.studio.tasks(project)}
     assert {task for task, route in routes.items() if route != "waiting"} == answered
+    samples = house.pool.samples()
+    for task in house.pool.tasks(project):
+        if samples[task.sample].holdout and task.id not in answered:
+            assert [p["score"] for p in house.studio.task(task.id)["predictions"]] == [1.0]
     assert not any(task.asked for task in house.pool.tasks(project))
 
 
