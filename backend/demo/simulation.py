@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import threading
 import zlib
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -127,7 +128,8 @@ def work(url: str, person: home.Person, habit: Habit, project: Project, truth: T
     opinion, Label Studio hands them the next most uncertain image instead.
     """
     with Studio(url, person.token) as studio:
-        while not needs.met() and (task := studio.next_task(project.id)) is not None:
+        while needs.more() and (task := studio.next_task(project.id)) is not None:
+            needs.begun(int(task["id"]))
             predictions = [p for p in task.get("predictions", []) if p.get("result")]
             drawn = convert.read(predictions[0]["result"], project).regions if predictions else ()
             rng = np.random.default_rng([zlib.crc32(person.name.encode()), int(task["id"])])
@@ -148,20 +150,27 @@ class Needs:
     def __init__(self, wanted: Mapping[int, int], tell: Callable[..., None]) -> None:
         self.submitted = 0
         self._left = dict(wanted)
+        self._in_hand: Counter[int] = Counter()
         self._total = sum(wanted.values())
         self._tell, self._lock = tell, threading.Lock()
+
+    def begun(self, task: int) -> None:
+        """Somebody has this task on the screen."""
+        with self._lock:
+            self._in_hand[task] += 1
 
     def took(self, task: int) -> None:
         """Somebody submitted an annotation of this task."""
         with self._lock:
             self.submitted += 1
+            self._in_hand[task] -= 1
             self._left[task] = max(0, self._left.get(task, 0) - 1)
             self._tell("label", self._total - sum(self._left.values()), self._total)
 
-    def met(self) -> bool:
-        """Has every image that was asked about its one or two answers?"""
+    def more(self) -> bool:
+        """Is there an image that was asked about and lacks answers that nobody is giving already?"""
         with self._lock:
-            return not any(self._left.values())
+            return any(left > self._in_hand[task] for task, left in self._left.items())
 
 
 def read_truth(path: Path) -> dict[str, tuple[Region, ...]]:

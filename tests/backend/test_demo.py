@@ -11,6 +11,7 @@ from backend.demo import home
 from backend.demo.run import Options, check, program
 from backend.demo.scenes import LABELS
 from backend.demo.server import free_port
+from backend.demo.simulation import Needs
 from pool.schema import BadInput
 
 
@@ -71,6 +72,22 @@ def test_a_folder_holds_one_demo(tmp_path: Path) -> None:
     for each in wrong:
         with pytest.raises(BadInput, match="--folder"):
             check(each)
+
+
+def test_people_stop_once_somebody_is_at_every_image_that_was_asked_about() -> None:
+    needs = Needs({1: 1, 2: 2, 3: 0}, lambda *_: None)
+    assert needs.more()
+    needs.begun(1)
+    needs.begun(9)  # not asked about: served while the others were taken
+    needs.begun(2)
+    assert needs.more()  # of 2 a second answer is wanted
+    needs.begun(2)
+    assert not needs.more()
+    for task in (9, 2, 1):
+        needs.took(task)
+    assert not needs.more()
+    needs.took(2)
+    assert (needs.more(), needs.submitted) == (False, 4)
 
 
 def test_the_program_is_named_as_one_types_it_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
