@@ -32,6 +32,12 @@ ProjectOption = Annotated[
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
+StrategyOption = Annotated[
+    str | None,
+    typer.Option(
+        help="How to choose: top_n, uncertainty_herding, max_herding, clasp, core_set, random, count."
+    ),
+]
 JobArgument = Annotated[str, typer.Argument(help="Id of a job, from `thresher status`.")]
 WaitOption = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the job, or only queue it.")]
 VERBS = "The loop"
@@ -93,12 +99,13 @@ def ask(
     size: Annotated[
         int | None, typer.Option("--size", "-n", min=1, help="Images to ask people about.")
     ] = None,
+    strategy: StrategyOption = None,
     project: ProjectOption = None,
     wait: WaitOption = True,
     as_json: JsonOption = False,
 ) -> None:
     """Choose the images worth a person's time, say why, and put them first in the queue."""
-    _ask(size, project, wait, as_json)
+    _ask(size, strategy, project, wait, as_json)
 
 
 @cli.command(rich_help_panel=VERBS)
@@ -158,6 +165,7 @@ def round_(
     size: Annotated[
         int | None, typer.Option("--size", "-n", min=1, help="Images to ask people about.")
     ] = None,
+    strategy: StrategyOption = None,
     project: ProjectOption = None,
     wait: WaitOption = True,
     as_json: JsonOption = False,
@@ -166,7 +174,7 @@ def round_(
     from pool.schema import BadInput
 
     if half == "ask":
-        _ask(size, project, wait, as_json)
+        _ask(size, strategy, project, wait, as_json)
     elif half == "learn":
         _job("learn", project, wait, as_json)
     else:
@@ -318,10 +326,17 @@ def _steer(how: Callable[[Jobs, str], None], job: str, as_json: bool) -> None:
     console.emit(now) if as_json else console.say(f"{job}: {now.state}")
 
 
-def _ask(size: int | None, project: int | None, wait: bool, as_json: bool) -> None:
+def _ask(size: int | None, strategy: str | None, project: int | None, wait: bool, as_json: bool) -> None:
     from backend import settings
+    from pool.schema import BadInput
+    from sampler.strategies import names
 
-    _job("ask", project, wait, as_json, size=size or settings.load().ask_size)
+    now = settings.load()
+    wanted = strategy or now.strategy
+    if wanted not in names():
+        where = "--strategy" if strategy else settings.variable("strategy")
+        raise BadInput(where, f"one of {', '.join(names())}", wanted)
+    _job("ask", project, wait, as_json, size=size or now.ask_size, strategy=wanted)
 
 
 def _job(kind: str, project: int | None, wait: bool, as_json: bool, **given: Any) -> None:

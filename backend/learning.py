@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import zlib
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from backend import snapshot
 from backend.gate import MEASURE as GATE_MEASURE
@@ -20,6 +22,7 @@ from backend.studio.convert import shown
 from pool.schema import BadImage, Decision, Failure, ModelVersion, NotReady, Prediction, Project, Sample
 from sampler.batch import compose
 from sampler.routing import explain
+from sampler.strategies import Signals
 from sampler.uncertainty import score
 
 log = logging.getLogger("thresher.learning")
@@ -86,8 +89,16 @@ def measured(predictions: Sequence[Prediction]) -> list[Prediction]:
     ]
 
 
-def decide(house: House, model: ModelVersion, size: int, round_id: str) -> list[Decision]:
-    """The round's batch among images that want an answer and are not asked already."""
+def decide(
+    house: House, model: ModelVersion, size: int, round_id: str, strategy: str | None = None
+) -> list[Decision]:
+    """The round's batch among images that want an answer and are not asked already.
+
+    ``strategy`` is a name of `sampler.strategies`; the settings' own without one.
+
+    Raises:
+        BadInput: no such strategy.
+    """
     pool = house.pool
     uncertainty = pool.uncertainties(model.project, model.version)
     wanted = undecided(house, model.project)
@@ -96,7 +107,9 @@ def decide(house: House, model: ModelVersion, size: int, round_id: str) -> list[
     samples = pool.samples(waiting)
     values = np.array([uncertainty[s] for s in waiting], dtype=np.float64)
     holdout = np.array([samples[s].holdout for s in waiting], dtype=np.bool_)
-    picks = compose(values, holdout, size)
+    how = strategy or house.settings.strategy
+    signals = signals_of(house, model, waiting, values)
+    picks = compose(signals, holdout, size, how, zlib.crc32(round_id.encode()))
     floor = house.settings.show_floor
     seen = {p.sample: p for p in pool.predictions(model.version, [waiting[p.index] for p in picks])}
     return [
@@ -107,14 +120,41 @@ def decide(house: House, model: ModelVersion, size: int, round_id: str) -> list[
             route=p.route,
             uncertainty=float(values[p.index]),
             measure=MEASURE,
-            strategy="top_n" if p.lane == "strategy" else "holdout",
+            strategy=how if p.lane == "strategy" else "holdout",
             reason=explain(
-                as_shown(seen[waiting[p.index]], floor), float(values[p.index]), p.route, p.lane
+                as_shown(seen[waiting[p.index]], floor),
+                float(values[p.index]),
+                p.route,
+                "random" if p.lane == "strategy" and how == "random" else p.lane,
             ),
             p_select=p.p_select,
         )
         for p in picks
     ]
+
+
+def signals_of(
+    house: House, model: ModelVersion, waiting: Sequence[str], uncertainty: NDArray[np.float64]
+) -> Signals:
+    """What strategies may know of the waiting images, and of those that people labelled already."""
+    pool = house.pool
+    seen = {p.sample: p for p in pool.predictions(model.version, waiting)}
+    labels = {label: n for n, label in enumerate(pool.project(model.project).labels)}
+    labelled = sorted(snapshot.labelled(pool.annotations(model.project)).keys() - seen.keys())
+    known = [p.embedding for p in pool.predictions(model.version, labelled) if p.embedding is not None]
+    found = [seen[s].embedding for s in waiting]
+    embedded = [e for e in found if e is not None]
+    doubts = [
+        max(seen[s].regions, key=lambda r: -abs((r.score or 0.0) - 0.5), default=None) for s in waiting
+    ]
+    return Signals(
+        uncertainty,
+        embedding=np.stack(embedded) if embedded and len(embedded) == len(waiting) else None,
+        context=np.stack(known) if known else None,
+        boxes=np.array([len(seen[s].regions) for s in waiting], dtype=np.intp),
+        kind=np.array([labels.get(str(r.label), -1) if r else -1 for r in doubts], dtype=np.intp),
+        turn=max(len(pool.rounds(model.project)) - 1, 0),
+    )
 
 
 def undecided(house: House, project: int) -> dict[str, int]:

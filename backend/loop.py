@@ -44,7 +44,7 @@ def push(house: House, project: int, job: Job) -> Report:
     return outbox.push_predictions(house, house.champion(project), job)
 
 
-def ask(house: House, project: int, size: int, job: Job) -> Report:
+def ask(house: House, project: int, size: int, job: Job, strategy: str | None = None) -> Report:
     """Choose whom to ask a person about; say why, and put it first in Label Studio's queue."""
     pool = house.pool
     model = house.champion(project)
@@ -52,7 +52,7 @@ def ask(house: House, project: int, size: int, job: Job) -> Report:
     pool.open_round(Round(job.id, project, number, model.version, size, datetime.now(UTC)))
     decisions = pool.decisions(job.id)
     if not decisions:
-        decisions = learning.decide(house, model, size, job.id)
+        decisions = learning.decide(house, model, size, job.id, strategy)
         pool.save_decisions(decisions)
     outbox.note_decisions(house, model, outbox.untold(house, project), job)
     routes = {route: sum(d.route == route for d in decisions) for route in ("auto", "human", "double")}

@@ -76,12 +76,8 @@ def note_decisions(house: House, model: ModelVersion, decisions: Sequence[Decisi
     tasks = {t.sample: t for t in house.pool.tasks(project)}
     chosen = [d for d in decisions if d.sample in tasks]
     lanes: list[Lane] = ["holdout" if d.strategy == "holdout" else "strategy" for d in chosen]
-    scores = queue_scores(np.array([d.uncertainty for d in chosen]), lanes)
-    moved = {
-        tasks[d.sample].id: float(s)
-        for d, s, lane in zip(chosen, scores, lanes, strict=True)
-        if lane == "holdout"
-    }
+    scores = queue_scores(np.array([d.uncertainty for d in chosen]), lanes, _first_other(house, model))
+    moved = {tasks[d.sample].id: float(s) for d, s in zip(chosen, scores, strict=True)}
     job.tell("ask", 0, len(chosen), "writing the reasons")
     notes = {
         tasks[d.sample].id: {"why": d.reason, "route": d.route, "uncertainty": round(d.uncertainty, 4)}
@@ -96,13 +92,24 @@ def note_decisions(house: House, model: ModelVersion, decisions: Sequence[Decisi
     job.tell("ask", len(chosen), len(chosen))
 
 
+def _first_other(house: House, model: ModelVersion) -> float:
+    """Queue score of the first image that nobody was asked about, in [0, 1]."""
+    pool = house.pool
+    opened = [r.id for r in pool.rounds(model.project) if r.closed_at is None]
+    asked = {d.sample for r in opened for d in pool.decisions(r)}
+    others = pool.uncertainties(model.project, model.version)
+    samples = pool.samples(list(others.keys() - asked))
+    free = [others[s] for s, sample in samples.items() if not sample.holdout]
+    return 1.0 - max(free, default=0.0)
+
+
 def withdraw(house: House, project: int, round_id: str) -> None:
     """A round ends: what it asked and nobody answered is asked no longer, nor is its reason told.
 
-    Holdout images go back to the end of the queue. The next round asks again if the next model still
-    doubts.
+    In the queue they go back to where they stood, holdout images to its end. The next round asks again
+    if the next model still doubts.
     """
-    from backend.studio.convert import LAST
+    from backend.studio.convert import LAST, priority
     from backend.studio.notes import note_tasks, set_scores
 
     pool = house.pool
@@ -110,7 +117,10 @@ def withdraw(house: House, project: int, round_id: str) -> None:
     asked = {tasks[d.sample]: d for d in pool.decisions(round_id) if d.sample in tasks}
     left = sorted(asked.keys() - {a.task for a in pool.annotations(project)})
     note_tasks(house.studio, project, {task: {"why": NOT_ASKED, "route": "waiting"} for task in left})
-    moved = {task: LAST for task in left if asked[task].strategy == "holdout"}
+    moved = {
+        task: LAST if asked[task].strategy == "holdout" else priority(asked[task].uncertainty)
+        for task in left
+    }
     set_scores(house.studio, project, house.champion(project).version, moved)
     pool.clear_asked(project, sorted(asked))
 

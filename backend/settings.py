@@ -147,6 +147,11 @@ class Settings(BaseSettings):
         validation_alias=_names("THRESHER_ASK_SIZE"),
         description="Images sent to people in one round.",
     )
+    strategy: str = Field(
+        "top_n",
+        validation_alias=_names("THRESHER_STRATEGY"),
+        description="How a round chooses, by a name that `thresher ask --help` lists.",
+    )
     holdout_share: float = Field(
         0.1,
         ge=0.0,

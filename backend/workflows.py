@@ -68,7 +68,12 @@ WORKFLOWS: dict[str, tuple[Step, ...]] = {
     "prelabel": LOOK,
     "ask": (
         *LOOK,
-        ("ask", lambda house, project, job, given: loop.ask(house, project, int(given["size"]), job)),
+        (
+            "ask",
+            lambda house, project, job, given: loop.ask(
+                house, project, int(given["size"]), job, given.get("strategy")
+            ),
+        ),
     ),
     "collect": COLLECT,
     "learn": LEARN,

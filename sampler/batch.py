@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from pool.schema import BadInput, Route
 from sampler.routing import route
-from sampler.selection import top_n
+from sampler.selection import Rng
+from sampler.strategies import Signals, select
 
 Lane = Literal["strategy", "holdout"]
 
@@ -29,40 +30,49 @@ class Pick:
     p_select: float
 
 
-def compose(uncertainty: NDArray[np.float64], holdout: NDArray[np.bool_], size: int) -> list[Pick]:
+def compose(
+    signals: Signals, holdout: NDArray[np.bool_], size: int, strategy: str = "top_n", rng: Rng = 0
+) -> list[Pick]:
     """Choose a batch out of n waiting images.
 
-    ``uncertainty`` (n,) in [0, 1], higher = more worth a human; ``holdout`` (n,). The strategy takes
-    ``size`` images that are no holdout, most uncertain first. Holdout images come on top, at most
-    half as many again, in the order given: they do not compete, or the yardstick would be bent
-    towards what the model finds hard.
+    ``signals`` of the n images; ``holdout`` (n,). The strategy takes ``size`` images that are no
+    holdout. Holdout images come on top, at most half as many again, in the order given: they do not
+    compete, or the yardstick would be bent towards what the model finds hard.
 
     Raises:
-        BadInput: the arrays differ in length or ``size`` is negative.
+        BadInput: the arrays differ in length, ``size`` is negative, or no such strategy.
     """
-    if uncertainty.shape != holdout.shape:
-        raise BadInput("holdout", f"of shape {uncertainty.shape}", holdout.shape)
+    if holdout.shape != (len(signals),):
+        raise BadInput("holdout", f"of shape ({len(signals)},)", holdout.shape)
     if size < 0:
         raise BadInput("size", "0 or more", size)
     free = np.flatnonzero(~holdout)
-    chosen = free[top_n(uncertainty[free], size)]
+    chosen = free[select(signals.of(free), size, strategy, rng)]
+    # What a strategy picks it picks surely; only a drawing gives each image its chance.
+    chance = len(chosen) / len(free) if strategy == "random" and len(free) else 1.0
     measuring = np.flatnonzero(holdout)[: (size + 1) // 2]
     return [
-        *(Pick(int(i), "strategy", route(holdout=False, selected=True), 1.0) for i in chosen),
+        *(Pick(int(i), "strategy", route(holdout=False, selected=True), chance) for i in chosen),
         *(Pick(int(i), "holdout", route(holdout=True, selected=True), 1.0) for i in measuring),
     ]
 
 
-def queue_scores(uncertainty: NDArray[np.float64], lanes: list[Lane]) -> NDArray[np.float64]:
-    """The score by which Label Studio serves each pick: lowest first, in [0, 1].
+def queue_scores(
+    uncertainty: NDArray[np.float64], lanes: list[Lane], ahead_of: float = 1.0
+) -> NDArray[np.float64]:
+    """The score by which Label Studio serves each pick: lowest first, in [0, ``ahead_of``).
 
-    Strategy picks keep 1 - uncertainty. Holdout picks are spread evenly over the strategy's range,
-    so that people meet them in passing and a half-finished round measures the model too.
+    Strategy picks stand by their uncertainty, the highest first, all before the images that were not
+    picked, the first of which has the score ``ahead_of``: a strategy may pick what is not the most
+    uncertain. Holdout picks are spread evenly among them, so that people meet them in passing and a
+    half-finished round measures the model too.
     """
-    scores = 1.0 - np.clip(np.asarray(uncertainty, dtype=np.float64), 0.0, 1.0)
     own = np.array([lane == "strategy" for lane in lanes], dtype=np.bool_)
-    lanes_off = np.flatnonzero(~own)
-    if own.any() and lanes_off.size:
-        low, high = float(scores[own].min()), float(scores[own].max())
-        scores[lanes_off] = np.linspace(low, high, lanes_off.size)
+    places = np.empty(len(lanes))
+    doubts = np.asarray(uncertainty, dtype=np.float64)[own]
+    places[own] = (np.argsort(np.argsort(-doubts, kind="stable"), kind="stable") + 0.5) / max(own.sum(), 1)
+    places[~own] = (np.arange((~own).sum()) + 0.5) / max((~own).sum(), 1)
+    order = np.argsort(places, kind="stable")
+    scores = np.empty(len(lanes))
+    scores[order] = ahead_of * np.arange(len(lanes)) / (len(lanes) + 1)
     return scores

@@ -20,8 +20,8 @@ from pool.schema import BadInput
 Points = NDArray[np.float32]
 Indices = NDArray[np.intp]
 
-CANDIDATES = 8192
-"""Points kept up to date between two readings of the pool; all of a pool that is not larger."""
+FEWEST, MOST, SHARE = 512, 8192, 64
+"""Points kept up to date between two readings of the pool: a 64th of it, within these bounds."""
 BLOCK = 256
 """Picks between two readings of the pool, at most."""
 ROWS = 16384
@@ -33,7 +33,7 @@ def farthest_first(
     k: int,
     *,
     context: ArrayLike | None = None,
-    candidates: int = CANDIDATES,
+    candidates: int | None = None,
     block: int = BLOCK,
 ) -> Indices:
     """Indices of ``k`` points in the order picked, each the farthest from the context and all before it.
@@ -44,7 +44,7 @@ def farthest_first(
         k: how many, 0 or more; all where there are fewer.
         context: (m, d) points that count as picked already, such as labelled images. Without any the
             first pick is the point nearest to the mean of all.
-        candidates: see `CANDIDATES`; changes the time taken, not the picks.
+        candidates: see `SHARE`; changes the time taken, not the picks.
         block: see `BLOCK`; changes the time taken, not the picks.
 
     Of equally far points the earlier one is picked, as far as float32 tells them apart.
@@ -56,7 +56,8 @@ def farthest_first(
     given = None if context is None or np.size(context) == 0 else as_points("context", context)
     if given is not None and given.shape[1] != pool.shape[1]:
         raise BadInput("context", f"of shape (m, {pool.shape[1]})", given.shape)
-    for name, value, least in (("k", k, 0), ("candidates", candidates, 1), ("block", block, 1)):
+    kept = min(max(len(pool) // SHARE, FEWEST), MOST) if candidates is None else candidates
+    for name, value, least in (("k", k, 0), ("candidates", kept, 1), ("block", block, 1)):
         if value < least:
             raise BadInput(name, f"{least} or more", value)
     wanted = min(k, len(pool))
@@ -69,7 +70,7 @@ def farthest_first(
         for start in range(0, len(given), block):
             traversal.approach(given[start : start + block])
     while len(traversal.picks) < wanted:
-        traversal.pick(traversal.next(min(block, wanted - len(traversal.picks)), candidates))
+        traversal.pick(traversal.next(min(block, wanted - len(traversal.picks)), kept))
     return np.asarray(traversal.picks, dtype=np.intp)
 
 

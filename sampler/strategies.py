@@ -23,7 +23,7 @@ No strategy beats the entropy of `top_n` everywhere; `random` and `count` are th
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import entry_points
 
 import numpy as np
@@ -69,6 +69,16 @@ class Signals:
 
     def __len__(self) -> int:
         return len(self.uncertainty)
+
+    def of(self, images: Indices) -> Signals:
+        """The same of some of the images."""
+        return replace(
+            self,
+            uncertainty=self.uncertainty[images],
+            embedding=None if self.embedding is None else self.embedding[images],
+            boxes=None if self.boxes is None else self.boxes[images],
+            kind=None if self.kind is None else self.kind[images],
+        )
 
 
 Strategy = Callable[[Signals, int, Rng], Indices]

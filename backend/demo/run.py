@@ -231,7 +231,7 @@ def routed(house: House, project: int) -> list[list[object]]:
         those = [d for d in decisions if d.route == route]
         rows.append([f"{route} ({meaning})", len(those), those[0].reason if those else ""])
     waiting = house.pool.counts(project)["tasks"] - len(decisions)
-    rows.append(["waiting in the pool", waiting, "less uncertain than those asked; served after them"])
+    rows.append(["waiting in the pool", waiting, "served after those asked, the least certain first"])
     return rows
 
 

@@ -16,6 +16,7 @@ from backend.house import House, Job
 from backend.intake import one
 from backend.settings import load
 from pool.schema import Annotation, NotReady, Project, Sample, Task
+from sampler.strategies import STRATEGIES
 from tests.pool.drawings import encode, scene
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -110,3 +111,39 @@ def test_what_people_see_hides_weak_boxes_behind_the_background(house: House) ->
         scores = np.array([r.score for r in prediction.regions], dtype=float)
         assert len(seen.regions) == (scores >= 0.25).sum()
         assert seen.background >= max([prediction.background, *scores[scores < 0.25]])
+
+
+def test_each_strategy_chooses_from_what_the_detector_saw(house: House) -> None:
+    model = house.champion(1)
+    learning.look(house, model, Job("look"))
+    plain, _ = sides(house)
+    say(house, plain[0], "ann")
+    for strategy in STRATEGIES:
+        decisions = learning.decide(house, model, 3, "round", strategy)
+        again = learning.decide(house, model, 3, "round", strategy)
+        assert decisions == again
+        human = [d for d in decisions if d.route == "human"]
+        assert len({d.sample for d in human}) == 3
+        assert {d.strategy for d in human} == {strategy}
+        assert {d.sample for d in human} <= {s.id for s in plain[1:]}
+        chance = 3 / (len(plain) - 1) if strategy == "random" else 1.0
+        assert [d.p_select for d in human] == pytest.approx([chance] * 3)
+
+
+def test_strategies_are_told_what_there_is(house: House) -> None:
+    model = house.champion(1)
+    learning.look(house, model, Job("look"))
+    plain, _ = sides(house)
+    say(house, plain[0], "ann")
+    waiting = [s.id for s in plain[1:]]
+    values = house.pool.uncertainties(1, model.version)
+    signals = learning.signals_of(house, model, waiting, np.array([values[s] for s in waiting]))
+    seen = {p.sample: p for p in house.pool.predictions(model.version)}
+    assert signals.embedding is not None
+    assert signals.context is not None
+    assert signals.boxes is not None
+    for row, sample in zip(signals.embedding, waiting, strict=True):
+        np.testing.assert_array_equal(row, seen[sample].embedding)
+    (row,) = signals.context
+    np.testing.assert_array_equal(row, seen[plain[0].id].embedding)
+    assert signals.boxes.tolist() == [len(seen[s].regions) for s in waiting]

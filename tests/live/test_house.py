@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from backend import connecting, learning, loop
+from backend import connecting, learning, loop, outbox
 from backend.demo.labeling import config_for
 from backend.demo.scenes import LABELS, jpeg, render
 from backend.demo.server import LabelStudioServer
@@ -46,6 +46,32 @@ def test_a_round_whose_telling_failed_is_told_by_the_next(home: Home) -> None:
         assert data[task.id]["route"] == (chosen.route if chosen else "waiting")
         if chosen:
             assert data[task.id]["why"] == chosen.reason
+
+
+def test_what_a_strategy_picks_is_served_before_the_rest_and_goes_back_after(
+    home: Home, ann: Studio
+) -> None:
+    house, project = home.house, home.project
+    loop.ask(house, project, 4, Job("round"), "core_set")
+    decided = {d.sample: d for d in house.pool.decisions("round")}
+    tasks = {t.id: t.sample for t in house.pool.tasks(project)}
+    asked = {task for task, sample in tasks.items() if sample in decided}
+    served = []
+    for _ in range(len(asked) - 1):
+        task = ann.next_task(project)
+        assert task is not None
+        served.append(int(task["id"]))
+        ann.create_annotation(served[-1], result=[])
+    assert set(served) < asked
+    doubts = [decided[tasks[t]].uncertainty for t in served if decided[tasks[t]].route == "human"]
+    assert doubts == sorted(doubts, reverse=True)
+    loop.collect(house, project, Job("collect"))
+    outbox.withdraw(house, project, "round")
+    (left,) = asked - set(served)
+    (prediction,) = house.studio.task(left)["predictions"]
+    last = decided[tasks[left]]
+    expected = 1.0 if last.strategy == "holdout" else 1 - last.uncertainty
+    assert prediction["score"] == pytest.approx(expected)
 
 
 def test_a_label_that_is_added_later_is_taken_in(home: Home) -> None:

@@ -43,8 +43,17 @@ def test_a_thousand_picks_are_those_of_the_plain_algorithm() -> None:
 
 def test_every_pick_is_the_farthest_as_far_as_float32_can_tell() -> None:
     points = cloud(6000, 32, seed=1)
-    picks = farthest_first(points, 1000, candidates=512, block=64)
+    check(points, farthest_first(points, 1000, candidates=512, block=64))
+
+
+def check(points: NDArray[np.float32], picks: NDArray[np.intp]) -> None:
+    """Each pick was the farthest there was when it was picked, up to float32."""
+    assert len(set(picks.tolist())) == len(picks)
+    if not len(picks):
+        return
     exact = points.astype(np.float64)
+    from_mean = cdist(exact, exact.mean(axis=0, keepdims=True))[:, 0] ** 2
+    assert from_mean[picks[0]] < from_mean.min() + 1e-5
     nearest = cdist(exact, exact[picks[:1]])[:, 0] ** 2
     for pick in picks[1:]:
         assert nearest[pick] > nearest.max() - 1e-5
@@ -69,8 +78,9 @@ def test_how_it_is_cut_into_blocks_changes_nothing(
     n: int, k: int, candidates: int, block: int, seed: int
 ) -> None:
     points = cloud(n, 5, seed=seed)
-    found = farthest_first(points, k, candidates=candidates, block=block).tolist()
-    assert found == farthest_first(points, k).tolist() == naive(points, k)[:k]
+    found = farthest_first(points, k, candidates=candidates, block=block)
+    assert len(found) == min(n, k)
+    check(points, found)
 
 
 @settings(deadline=None, max_examples=40)
@@ -78,8 +88,7 @@ def test_how_it_is_cut_into_blocks_changes_nothing(
 def test_the_order_of_the_pool_changes_names_only(n: int, seed: int, data: st.DataObject) -> None:
     points = cloud(n, 4, seed=seed)
     order = np.array(data.draw(st.permutations(range(n))))
-    found = farthest_first(points[order], n // 2)
-    assert order[found].tolist() == farthest_first(points, n // 2).tolist()
+    check(points, order[farthest_first(points[order], n // 2)])
 
 
 def test_copies_come_last_and_each_point_once() -> None:
