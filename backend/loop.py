@@ -4,8 +4,8 @@
 
 Each verb is safe to run again: it finds out what is left to do from the ledger and from Label
 Studio, so a verb that was killed half-way is finished by running it once more. Calls only: what a
-verb needs is decided in the rooms below and in the files beside this one (`intake`, `outbox`,
-`learning`).
+verb needs is decided in the rooms below and in the files beside this one (`intake`, `asking`,
+`outbox`, `learning`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from backend import intake, learning, outbox, snapshot
+from backend import asking, intake, learning, outbox, snapshot
 from backend.house import House, Job
 from pool.schema import Round
 
@@ -52,7 +52,7 @@ def ask(house: House, project: int, size: int, job: Job, strategy: str | None = 
     pool.open_round(Round(job.id, project, number, model.version, size, datetime.now(UTC)))
     decisions = pool.decisions(job.id)
     if not decisions:
-        decisions = learning.decide(house, model, size, job.id, strategy)
+        decisions = asking.decide(house, model, size, job.id, strategy)
         pool.save_decisions(decisions)
     outbox.note_decisions(house, model, outbox.untold(house, project), job)
     routes = {route: sum(d.route == route for d in decisions) for route in ("auto", "human", "double")}

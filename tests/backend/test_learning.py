@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from backend import learning
+from backend import asking, learning
 from backend.demo.run import WEIGHTS
 from backend.demo.scenes import LABELS
 from backend.house import House, Job
@@ -80,7 +80,7 @@ def test_who_skips_has_answered_and_holdout_images_want_two_people(house: House)
     say(house, holdout[1], "bob")
     say(house, holdout[2], "ann")
     say(house, holdout[2], "ann")  # twice the same person is one person
-    wanted = learning.undecided(house, 1)
+    wanted = asking.undecided(house, 1)
     assert wanted.keys() == {s.id for s in (*plain[2:], holdout[0], *holdout[2:])}
     assert {wanted[s.id] for s in plain[2:]} == {0}
     assert (wanted[holdout[0].id], wanted[holdout[2].id]) == (1, 1)
@@ -94,7 +94,7 @@ def test_holdout_images_that_nobody_saw_come_before_those_that_wait_for_a_second
     assert len(holdout) > 2
     for sample in holdout[:-1]:
         say(house, sample, "ann")
-    picks = learning.decide(house, house.champion(1), 2, "round")
+    picks = asking.decide(house, house.champion(1), 2, "round")
     assert [d.sample for d in picks if d.route == "double"] == [holdout[-1].id]
     asked = [d for d in picks if d.route == "human"]
     assert {d.sample for d in asked} <= {s.id for s in plain}
@@ -107,7 +107,7 @@ def test_holdout_images_that_nobody_saw_come_before_those_that_wait_for_a_second
 def test_what_people_see_hides_weak_boxes_behind_the_background(house: House) -> None:
     learning.look(house, house.champion(1), Job("look"))
     for prediction in house.pool.predictions(house.champion(1).version):
-        seen = learning.as_shown(prediction, 0.25)
+        seen = asking.as_shown(prediction, 0.25)
         scores = np.array([r.score for r in prediction.regions], dtype=float)
         assert len(seen.regions) == (scores >= 0.25).sum()
         assert seen.background >= max([prediction.background, *scores[scores < 0.25]])
@@ -119,8 +119,8 @@ def test_each_strategy_chooses_from_what_the_detector_saw(house: House) -> None:
     plain, _ = sides(house)
     say(house, plain[0], "ann")
     for strategy in STRATEGIES:
-        decisions = learning.decide(house, model, 3, "round", strategy)
-        again = learning.decide(house, model, 3, "round", strategy)
+        decisions = asking.decide(house, model, 3, "round", strategy)
+        again = asking.decide(house, model, 3, "round", strategy)
         assert decisions == again
         human = [d for d in decisions if d.route == "human"]
         assert len({d.sample for d in human}) == 3
@@ -137,7 +137,7 @@ def test_strategies_are_told_what_there_is(house: House) -> None:
     say(house, plain[0], "ann")
     waiting = [s.id for s in plain[1:]]
     values = house.pool.uncertainties(1, model.version)
-    signals = learning.signals_of(house, model, waiting, np.array([values[s] for s in waiting]))
+    signals = asking.signals_of(house, model, waiting, np.array([values[s] for s in waiting]))
     seen = {p.sample: p for p in house.pool.predictions(model.version)}
     assert signals.embedding is not None
     assert signals.context is not None

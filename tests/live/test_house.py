@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from backend import connecting, learning, loop, outbox
+from backend import asking, connecting, loop, outbox
 from backend.demo.labeling import config_for
 from backend.demo.scenes import LABELS, jpeg, render
 from backend.demo.server import LabelStudioServer
@@ -35,7 +35,7 @@ def test_a_round_whose_telling_failed_is_told_by_the_next(home: Home) -> None:
     house, project = home.house, home.project
     model = house.champion(project)
     house.pool.open_round(Round("failed", project, 1, model.version, 2, datetime.now(UTC)))
-    house.pool.save_decisions(learning.decide(house, model, 2, "failed"))
+    house.pool.save_decisions(asking.decide(house, model, 2, "failed"))
     loop.ask(house, project, 2, Job("next"))
     decided = {d.sample: d for r in ("failed", "next") for d in house.pool.decisions(r)}
     assert len(decided) >= 4
