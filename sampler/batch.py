@@ -60,7 +60,7 @@ def compose(
 def queue_scores(
     uncertainty: NDArray[np.float64], lanes: list[Lane], ahead_of: float = 1.0
 ) -> NDArray[np.float64]:
-    """The score by which Label Studio serves each pick: lowest first, in [0, ``ahead_of``).
+    """The score by which Label Studio serves each pick: lowest first, in (0, ``ahead_of``).
 
     Strategy picks stand by their uncertainty, the highest first, all before the images that were not
     picked, the first of which has the score ``ahead_of``: a strategy may pick what is not the most
@@ -74,5 +74,5 @@ def queue_scores(
     places[~own] = (np.arange((~own).sum()) + 0.5) / max((~own).sum(), 1)
     order = np.argsort(places, kind="stable")
     scores = np.empty(len(lanes))
-    scores[order] = ahead_of * np.arange(len(lanes)) / (len(lanes) + 1)
+    scores[order] = ahead_of * (np.arange(len(lanes)) + 1) / (len(lanes) + 2)
     return scores
