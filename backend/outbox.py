@@ -93,14 +93,16 @@ def note_decisions(house: House, model: ModelVersion, decisions: Sequence[Decisi
 
 
 def _first_other(house: House, model: ModelVersion) -> float:
-    """Queue score of the first image that nobody was asked about, in [0, 1]."""
+    """Queue score of the first image that nobody is asked about, in [0, 1]; labelled ones count too."""
+    from backend.studio.convert import priority
+
     pool = house.pool
     opened = [r.id for r in pool.rounds(model.project) if r.closed_at is None]
     asked = {d.sample for r in opened for d in pool.decisions(r)}
     others = pool.uncertainties(model.project, model.version)
     samples = pool.samples(list(others.keys() - asked))
     free = [others[s] for s, sample in samples.items() if not sample.holdout]
-    return 1.0 - max(free, default=0.0)
+    return priority(max(free, default=0.0))
 
 
 def withdraw(house: House, project: int, round_id: str) -> None:

@@ -8,8 +8,6 @@ the ledger over reading back what was stored to the version switch.
 from __future__ import annotations
 
 import argparse
-import json
-import resource
 import sys
 import tempfile
 import time
@@ -17,7 +15,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
@@ -28,6 +25,7 @@ from backend.demo.server import LabelStudioServer, free_port, migrated_template 
 from backend.studio.client import Studio  # noqa: E402
 from backend.studio.convert import prediction_item  # noqa: E402
 from backend.studio.push import push  # noqa: E402
+from benchmarks.closing import close  # noqa: E402
 from pool.schema import Box, ModelVersion, Prediction, Project, Region, Sample, Task  # noqa: E402
 from pool.store import Pool  # noqa: E402
 from tests.live.receiver import Receiver  # noqa: E402
@@ -196,17 +194,14 @@ def main() -> None:
                 figures[f"push_rows_per_s_of_{n}{name}"] = round(speed, 1)
     for key, value in figures.items():
         print(f"{key:44} {value:10}")
-    usage: Any = resource.getrusage(resource.RUSAGE_SELF)
-    line = {
-        "benchmark": "push",
-        "figures": figures,
-        "ratios": {
+    close(
+        "push",
+        figures,
+        {
             "push_to_retrieve": round(figures["push_rows_per_s"] / figures["retrieve_rows_per_s"], 1),
             "push_to_bare_import": round(seconds["bare_import_s"] / seconds["push_s"], 2),
         },
-        "peak_mb": round(usage.ru_maxrss / 1024),
-    }
-    print(json.dumps(line))
+    )
 
 
 if __name__ == "__main__":

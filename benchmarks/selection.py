@@ -8,9 +8,7 @@ seconds of all threads, since that is what a shared machine pays.
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import resource
 import sys
 import time
 from collections.abc import Callable
@@ -26,6 +24,7 @@ sys.path.insert(0, str(ROOT))
 import numpy as np  # noqa: E402
 from numpy.typing import NDArray  # noqa: E402
 
+from benchmarks.closing import close  # noqa: E402
 from sampler.clasp import clasp  # noqa: E402
 from sampler.farthest import farthest_first  # noqa: E402
 from sampler.herding import herding  # noqa: E402
@@ -114,11 +113,10 @@ def main() -> None:
         f"scikit-activeml's CoreSet, {PEER_PICKS} of {PEER_POOL:,} x {PEER_DIMENSIONS}: {theirs:.2f} CPU s"
     )
     largest = sizes[-1]
-    usage: Any = resource.getrusage(resource.RUSAGE_SELF)
-    line = {
-        "benchmark": "selection",
-        "figures": figures,
-        "ratios": {
+    close(
+        "selection",
+        figures,
+        {
             "gemm_floor": round(
                 figures[f"core_set_{largest}_cpu_s"] / figures[f"floor_{largest}_cpu_s"], 2
             ),
@@ -127,9 +125,7 @@ def main() -> None:
                 figures[f"core_set_{largest}_cpu_s"] / figures[f"core_set_{sizes[-2]}_cpu_s"], 1
             ),
         },
-        "peak_mb": round(usage.ru_maxrss / 1024),
-    }
-    print(json.dumps(line))
+    )
 
 
 if __name__ == "__main__":

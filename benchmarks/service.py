@@ -21,7 +21,6 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
@@ -30,6 +29,7 @@ from backend import processes  # noqa: E402
 from backend.demo.server import free_port  # noqa: E402
 from backend.house import open_house  # noqa: E402
 from backend.settings import child_environment, load  # noqa: E402
+from benchmarks.closing import close  # noqa: E402
 from pool.schema import ModelVersion, Project  # noqa: E402
 
 CLIENTS = 20
@@ -202,14 +202,7 @@ def main() -> None:
         f"{what}_p99_to_limit": round(figures[f"{what}_paced_p99_ms"] / LIMIT_MS, 3)
         for what in ("health", "webhook")
     } | {"webhook_p99_to_floor": round(figures["webhook_paced_p99_ms"] / figures["floor_paced_p99_ms"], 2)}
-    usage: Any = resource.getrusage(resource.RUSAGE_CHILDREN)
-    line = {
-        "benchmark": "service",
-        "figures": figures,
-        "ratios": ratios,
-        "peak_mb": round(usage.ru_maxrss / 1024),
-    }
-    print(json.dumps(line))
+    close("service", figures, ratios, resource.RUSAGE_CHILDREN)
 
 
 if __name__ == "__main__":

@@ -8,8 +8,6 @@ percentile is its rank among the 500 images around it; with hindsight the best w
 from __future__ import annotations
 
 import argparse
-import json
-import resource
 import sys
 import time
 from collections.abc import Callable
@@ -23,7 +21,8 @@ sys.path.insert(0, str(ROOT))
 import numpy as np  # noqa: E402
 from numpy.typing import NDArray  # noqa: E402
 
-from sampler.stream import Quota, advance, wants  # noqa: E402
+from benchmarks.closing import close  # noqa: E402
+from sampler.stream import Quota, replay  # noqa: E402
 
 BUDGET = 0.05
 STORM = (0.67, 0.7)
@@ -42,14 +41,7 @@ def images(n: int, seed: int) -> Array:
 
 
 def ours(values: Array) -> list[int]:
-    quota = Quota(BUDGET)
-    state, picks = quota.begin(), []
-    for i, u in enumerate(values.tolist()):
-        asked = wants(state, u, quota)
-        state = advance(state, u, quota, asked=asked)
-        if asked:
-            picks.append(i)
-    return picks
+    return replay(values.tolist(), Quota(BUDGET))
 
 
 def managed(manager: Any, values: Array) -> list[int]:
@@ -111,20 +103,17 @@ def main() -> None:
     for name, row in means.items():
         if name != "ours":
             figures |= {f"{name}_{key}": round(value, 4) for key, value in row.items()}
-    usage: Any = resource.getrusage(resource.RUSAGE_SELF)
-    line = {
-        "benchmark": "stream",
-        "figures": figures,
-        "ratios": {
+    close(
+        "stream",
+        figures,
+        {
             "quantile_filter_time": round(
                 means["quantile_filter"]["us_per_item"] / means["ours"]["us_per_item"], 1
             ),
             "percentile_to_hindsight": round(means["ours"]["percentile"] / (1 - BUDGET / 2), 3),
             "growth_per_item_10x": round(growth, 2),
         },
-        "peak_mb": round(usage.ru_maxrss / 1024),
-    }
-    print(json.dumps(line))
+    )
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ Deciding changes nothing; `advance` does, with what was really spent. The state 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from pool.schema import BadInput
@@ -71,6 +72,17 @@ def wants(state: Stream, uncertainty: float, quota: Quota) -> bool:
         return True
     owed = quota.budget * (state.seen + 1) - state.asked
     return uncertainty >= state.threshold - FEEDBACK * state.spread * owed
+
+
+def replay(values: Iterable[float], quota: Quota) -> list[int]:
+    """Places in a recorded stream at which a person would have been asked, had each been answered."""
+    state, asked = quota.begin(), []
+    for place, uncertainty in enumerate(values):
+        wanted = wants(state, uncertainty, quota)
+        state = advance(state, uncertainty, quota, asked=wanted)
+        if wanted:
+            asked.append(place)
+    return asked
 
 
 def advance(state: Stream, uncertainty: float, quota: Quota, *, asked: bool) -> Stream:

@@ -13,20 +13,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from pool.schema import BadInput
-from sampler.stream import Quota, Stream, advance, wants
+from sampler.stream import Quota, Stream, advance, replay, wants
 
 Array = NDArray[np.float64]
 budgets = st.floats(0.01, 0.6)
-
-
-def run(values: Array, quota: Quota) -> list[int]:
-    state, picks = quota.begin(), []
-    for i, u in enumerate(values.tolist()):
-        asked = wants(state, u, quota)
-        state = advance(state, u, quota, asked=asked)
-        if asked:
-            picks.append(i)
-    return picks
 
 
 @settings(deadline=None)
@@ -34,7 +24,7 @@ def run(values: Array, quota: Quota) -> list[int]:
 def test_no_stretch_spends_more_than_the_bucket_and_what_flowed_in(
     values: list[float], budget: float, burst: float
 ) -> None:
-    picks = run(np.array(values), Quota(budget, burst))
+    picks = replay(np.array(values), Quota(budget, burst))
     for i in range(len(picks)):
         for j in range(i, len(picks)):
             assert j - i + 1 <= burst + budget * (picks[j] - picks[i]) + budget + 1e-6
@@ -56,7 +46,7 @@ def test_asking_changes_nothing_and_spending_does(u: float, budget: float) -> No
 def test_scale_and_origin_mean_nothing(seed: int, factor: float, shift: float, budget: float) -> None:
     values = np.round(np.random.default_rng(seed).random(300), 3)
     quota = Quota(budget)
-    ours, theirs = run(values, quota), run(values * factor + shift, quota)
+    ours, theirs = replay(values, quota), replay(values * factor + shift, quota)
     # Rounding may turn a single decision at the threshold, after which both go on alike.
     assert abs(len(ours) - len(theirs)) <= 2
 
@@ -69,7 +59,7 @@ def test_a_restart_in_the_middle_is_not_noticed() -> None:
         asked = wants(state, u, quota)
         state = advance(state, u, quota, asked=asked)
         picks += [i] * asked
-    assert picks == run(values, quota)
+    assert picks == replay(values, quota)
 
 
 def drifting(seed: int, n: int = 6000) -> Array:
@@ -84,7 +74,7 @@ def drifting(seed: int, n: int = 6000) -> Array:
 @pytest.mark.parametrize("seed", range(3))
 def test_under_drift_and_bursts_the_budget_is_met_and_the_picks_are_the_best(seed: int) -> None:
     values, budget = drifting(seed), 0.05
-    picks = np.array(run(values, Quota(budget)))
+    picks = np.array(replay(values, Quota(budget)))
     assert abs(len(picks) / len(values) - budget) < 0.02 * budget
     # A pick's rank among its 500 neighbours; with hindsight the best 5 % would reach .975 on average.
     ranks = [(values[max(0, i - 250) : i + 250] < values[i]).mean() for i in picks]
@@ -93,7 +83,7 @@ def test_under_drift_and_bursts_the_budget_is_met_and_the_picks_are_the_best(see
 
 
 def test_equal_images_are_asked_about_as_often_as_the_budget_says() -> None:
-    picks = run(np.full(2000, 0.5), Quota(0.1))
+    picks = replay(np.full(2000, 0.5), Quota(0.1))
     assert abs(len(picks) - 200) <= 20
 
 
