@@ -216,7 +216,7 @@ PREDICTIONS = Mapper(
         "background": _share("background"),
         "uncertainty": _share("uncertainty"),
     },
-    skip=frozenset({"probs", "embedding"}),
+    skip=frozenset({"probs", "embedding", "box_embeddings", "localisation", "disagreement"}),
 )
 
 

@@ -143,6 +143,10 @@ class Prediction:
     order of ``classes``. ``embedding`` is the image's feature vector, shape (d,). ``background`` is
     the strongest score that fell below the floor, in [0, 1]: what an image without boxes still
     whispers. ``uncertainty`` is in [0, 1], higher = more worth a human, made by ``measure``.
+
+    Per box, where the model has them: ``box_embeddings`` (n, e) feature vectors, ``localisation`` (n,)
+    how undecided the place of its edges is, ``disagreement`` (n,) how differently two heads score it,
+    both in [0, 1].
     """
 
     sample: str
@@ -154,6 +158,9 @@ class Prediction:
     measure: str | None = None
     probs: Matrix | None = field(default=None, compare=False, repr=False)
     embedding: Matrix | None = field(default=None, compare=False, repr=False)
+    box_embeddings: Matrix | None = field(default=None, compare=False, repr=False)
+    localisation: Matrix | None = field(default=None, compare=False, repr=False)
+    disagreement: Matrix | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
