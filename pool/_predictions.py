@@ -6,36 +6,39 @@ from collections.abc import Iterator, Sequence
 
 from sqlalchemy import Select, delete, exists, select
 
+from pool import _signals
 from pool.database import Database, Refers, chunks, upsert
-from pool.rows import FAILURES, PREDICTIONS, load_prediction, prediction_row
+from pool.rows import FAILURES, PREDICTIONS
 from pool.schema import Failure, Prediction
 from pool.tables import failures, models, predictions, samples, tasks
 
 # A longer transaction would keep webhooks of another process waiting for their turn.
 _BATCH = 200
-_COLUMNS = (*PREDICTIONS.columns(predictions), predictions.c.probs, predictions.c.embedding)
 
 
 def save(db: Database, records: Sequence[Prediction]) -> None:
     latest = {(each.model_version, each.sample): each for each in records}
     for part in chunks(sorted(latest), _BATCH):
-        rows = [prediction_row(latest[key]) for key in part]
+        rows = PREDICTIONS.rows(latest[key] for key in part)
         with db.write(
             Refers(models.c.version, [key[0] for key in part], "model version"),
             Refers(samples.c.id, [key[1] for key in part], "sample"),
         ) as connection:
             upsert(connection, predictions, rows)
+            for version in sorted({key[0] for key in part}):
+                _signals.save(connection, version, [latest[key] for key in part if key[0] == version])
 
 
 def of_model(db: Database, version: str, ids: Sequence[str] | None) -> Iterator[Prediction]:
-    query = select(*_COLUMNS).where(predictions.c.model_version == version).order_by(predictions.c.sample)
+    query = select(*PREDICTIONS.columns(predictions)).where(predictions.c.model_version == version)
+    query = query.order_by(predictions.c.sample)
     if ids is None:
         yield from _pages(db, query)
         return
     for part in chunks(sorted(set(ids)), _BATCH):
         with db.read() as connection:
             rows = connection.execute(query.where(predictions.c.sample.in_(part))).all()
-        yield from map(load_prediction, rows)
+        yield from PREDICTIONS.load(rows)
 
 
 def _pages(db: Database, query: Select[tuple[object, ...]]) -> Iterator[Prediction]:
@@ -44,7 +47,7 @@ def _pages(db: Database, query: Select[tuple[object, ...]]) -> Iterator[Predicti
     while True:
         with db.read() as connection:
             rows = connection.execute(query.where(predictions.c.sample > last).limit(_BATCH)).all()
-        yield from map(load_prediction, rows)
+        yield from PREDICTIONS.load(rows)
         if len(rows) < _BATCH:
             return
         last = rows[-1].sample

@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import bindparam, delete, or_, select, update
+from sqlalchemy import and_, bindparam, delete, exists, func, or_, select, update
 
 from pool.database import Database, Refers, add, chunks
 from pool.rows import SAMPLES, TASKS
 from pool.schema import BadInput, Sample, Task, UnknownRecord
-from pool.tables import projects, samples, tasks
+from pool.tables import annotations as answers
+from pool.tables import decisions, projects, rounds, samples, tasks
 
 
 def save(db: Database, records: Sequence[Sample]) -> list[bool]:
@@ -99,6 +100,31 @@ def of_project(db: Database, project: int) -> list[Task]:
     query = select(*TASKS.columns(tasks)).where(tasks.c.project == project).order_by(tasks.c.id)
     with db.read() as connection:
         return TASKS.load(connection.execute(query))
+
+
+def waiting(db: Database, project: int) -> dict[str, tuple[bool, int]]:
+    live = and_(
+        answers.c.project == project,
+        answers.c.sample == tasks.c.sample,
+        answers.c.deleted_at.is_(None),
+    )
+    open_round = exists().where(
+        decisions.c.sample == tasks.c.sample,
+        decisions.c.round == rounds.c.id,
+        rounds.c.project == project,
+        rounds.c.closed_at.is_(None),
+    )
+    people = func.count(answers.c.annotator.distinct())
+    query = (
+        select(tasks.c.sample, samples.c.holdout, people)
+        .join(samples, samples.c.id == tasks.c.sample)
+        .outerjoin(answers, live)
+        .where(tasks.c.project == project, ~open_round)
+        .group_by(tasks.c.sample, samples.c.holdout)
+        .order_by(tasks.c.sample)
+    )
+    with db.read() as connection:
+        return {row[0]: (bool(row[1]), row[2]) for row in connection.execute(query)}
 
 
 def mark_asked(db: Database, project: int, overlaps: Mapping[int, int]) -> None:

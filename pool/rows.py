@@ -2,7 +2,7 @@
 
 A region is a JSON array ``[label, x1, y1, x2, y2, rotation, score, id, origin]`` without its
 trailing nulls: a pool of ten thousand images holds hundreds of thousands of them. Floats keep every
-digit. Feature matrices are little-endian float16.
+digit.
 """
 
 from __future__ import annotations
@@ -13,8 +13,6 @@ from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any, Generic, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
 from sqlalchemy import Column, Table
 
 from pool.schema import (
@@ -38,7 +36,6 @@ from pool.schema import (
 )
 
 R = TypeVar("R")
-Matrix = NDArray[np.float16]
 Row = dict[str, Any]
 """What a table takes or gives: column name to plain value."""
 
@@ -96,30 +93,6 @@ def dump_regions(regions: Iterable[Region]) -> str:
 def load_regions(text: str) -> tuple[Region, ...]:
     """Regions in the order in which they were written."""
     return tuple(region_from_json(cells) for cells in json.loads(text))
-
-
-def dump_matrix(name: str, matrix: Matrix | None, shape: tuple[int | None, ...]) -> bytes | None:
-    """A matrix as float16 bytes; ``None`` in ``shape`` stands for any length."""
-    if matrix is None:
-        return None
-    array = np.asarray(matrix)
-    fits = array.ndim == len(shape) and all(
-        want is None or want == got for want, got in zip(shape, array.shape, strict=True)
-    )
-    if not fits:
-        raise BadInput(name, f"an array of shape {shape}", array.shape)
-    with np.errstate(over="ignore"):
-        half = array.astype("<f2", order="C")
-    if not np.isfinite(half).all():
-        raise BadInput(name, "finite within float16 (up to 65504)", float(np.abs(array).max()))
-    return half.tobytes()
-
-
-def load_matrix(blob: bytes | None, shape: tuple[int, ...]) -> Matrix | None:
-    """The matrix that was written, read-only; ``-1`` in ``shape`` stands for what is left."""
-    if blob is None:
-        return None
-    return np.frombuffer(blob, dtype="<f2").reshape(shape).astype(np.float16, copy=False)
 
 
 def _share(name: str) -> Codec:
@@ -218,29 +191,3 @@ PREDICTIONS = Mapper(
     },
     skip=frozenset({"probs", "embedding", "box_embeddings", "localisation", "disagreement"}),
 )
-
-
-def prediction_row(prediction: Prediction) -> Row:
-    """A prediction as a row, its matrices checked against its boxes and classes."""
-    shape = (len(prediction.regions), len(prediction.classes))
-    return PREDICTIONS.row(prediction) | {
-        "probs": dump_matrix("probs", prediction.probs, shape),
-        "embedding": dump_matrix("embedding", prediction.embedding, (None,)),
-    }
-
-
-def load_prediction(row: Sequence[Any]) -> Prediction:
-    """The prediction of a row of ``PREDICTIONS.columns`` followed by probs and embedding."""
-    *cells, probs, embedding = row
-    bare = PREDICTIONS.load([cells])[0]
-    return Prediction(
-        bare.sample,
-        bare.model_version,
-        bare.regions,
-        bare.classes,
-        bare.background,
-        bare.uncertainty,
-        bare.measure,
-        load_matrix(probs, (len(bare.regions), len(bare.classes))),
-        load_matrix(embedding, (-1,)),
-    )

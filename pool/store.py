@@ -13,14 +13,26 @@ method is one transaction unless it says otherwise, and every write can be repea
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pool import _annotations, _inbox, _models, _predictions, _projects, _rounds, _samples
+from pool import (
+    _annotations,
+    _inbox,
+    _models,
+    _predictions,
+    _projects,
+    _rounds,
+    _samples,
+    _signals,
+    _states,
+)
+from pool._states import State
+from pool.columns import Columns
 from pool.database import Database
 from pool.migrate import migrate
 from pool.schema import (
@@ -193,12 +205,32 @@ class Pool:
         _predictions.save(self._db, predictions)
 
     def predictions(self, model_version: str, samples: Sequence[str] | None = None) -> Iterator[Prediction]:
-        """A version's predictions in order of sample, read page by page; all, or those of ``samples``."""
+        """A version's predictions in order of sample, read page by page; all, or those of ``samples``.
+
+        They come without their matrices, which choosing reads as `signals`.
+        """
         return _predictions.of_model(self._db, model_version, samples)
+
+    def signals(
+        self, model_version: str, samples: Collection[str] | None = None, columns: Sequence[str] = ()
+    ) -> Iterator[Columns]:
+        """What a version knows of its images, block by block, each image once; all, or ``samples``.
+
+        ``columns`` names what is read beside background, score and kind: ``embedding``, ``probs``,
+        ``localisation``, ``disagreement``, ``box_embeddings``.
+        """
+        return _signals.blocks(self._db, model_version, samples, columns)
 
     def unpredicted(self, project: int, model_version: str) -> list[str]:
         """Samples of the project's tasks with neither a prediction nor a failure of this version."""
         return _predictions.unpredicted(self._db, project, model_version)
+
+    def waiting(self, project: int) -> dict[str, tuple[bool, int]]:
+        """Samples of tasks that no open round asks about: are they holdout, how many people answered.
+
+        Who skips an image has answered.
+        """
+        return _samples.waiting(self._db, project)
 
     def uncertainties(self, project: int, model_version: str) -> dict[str, float]:
         """Uncertainty in [0, 1], higher = more worth a human, of the project's predicted samples."""
@@ -289,6 +321,19 @@ class Pool:
     def snapshot(self, id: str) -> Snapshot:  # noqa: A002
         """The snapshot; UnknownRecord where there is none."""
         return _rounds.snapshot(self._db, id)
+
+    # States
+
+    def state(self, kind: str, key: str) -> State | None:
+        """What was last remembered under these names, or None."""
+        return _states.one(self._db, kind, key)
+
+    def change_state(self, kind: str, key: str, how: Callable[[State | None], State]) -> State:
+        """Replace a state by what ``how`` makes of it, and answer that; nobody else writes in between.
+
+        ``how`` must not touch the ledger.
+        """
+        return _states.change(self._db, kind, key, how)
 
     # Inbox and progress
 

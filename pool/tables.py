@@ -167,8 +167,37 @@ predictions = Table(
     Column("background", Float(53), nullable=False),
     Column("classes", Text, nullable=False),
     Column("regions", Text, nullable=False),
-    Column("probs", LargeBinary),
+)
+
+# Blocks of images, column by column (see pool.columns); ``name`` is made of the images' ids.
+signals = Table(
+    "signals",
+    metadata,
+    Column("seq", Serial, primary_key=True, autoincrement=True),
+    Column("model_version", Words, ForeignKey(models.c.version), nullable=False),
+    Column("name", Words, nullable=False),
+    Column("classes", Text, nullable=False),
+    Column("samples", Text, nullable=False),
+    Column("counts", LargeBinary, nullable=False),
+    Column("background", LargeBinary, nullable=False),
+    Column("score", LargeBinary, nullable=False),
+    Column("kind", LargeBinary, nullable=False),
+    Column("localisation", LargeBinary),
+    Column("disagreement", LargeBinary),
     Column("embedding", LargeBinary),
+    Column("probs", LargeBinary),
+    Column("box_embeddings", LargeBinary),
+    Index("ix_signals_version_name", "model_version", "name"),
+    sqlite_autoincrement=True,
+)
+
+# What a part of the service remembers between two of its steps, such as a stream or a calibration.
+states = Table(
+    "states",
+    metadata,
+    Column("kind", Words, primary_key=True),
+    Column("key", Words, primary_key=True),
+    Column("body", Text, nullable=False),
 )
 
 # A failure without a project has 0 there and one without a model '': the four columns name the

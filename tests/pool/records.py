@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from pool.rows import Matrix
+from pool.columns import Matrix
 from pool.schema import (
     Annotation,
     Box,
@@ -155,7 +155,10 @@ def predictions(draw: st.DrawFn, sample: str, version: str) -> Prediction:
         draw(st.none() | shares),
         draw(st.none() | words),
         matrix((len(found), len(classes))) if draw(st.booleans()) else None,
-        matrix((draw(st.integers(0, 6)),)) if draw(st.booleans()) else None,
+        matrix((draw(st.integers(1, 6)),)) if draw(st.booleans()) else None,
+        matrix((len(found), draw(st.integers(1, 4)))) if draw(st.booleans()) else None,
+        matrix((len(found),)) if draw(st.booleans()) else None,
+        matrix((len(found),)) if draw(st.booleans()) else None,
     )
 
 

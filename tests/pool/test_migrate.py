@@ -10,6 +10,7 @@ import traceback
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from sqlalchemy import inspect, text
 
@@ -19,7 +20,7 @@ from pool.migrations import HEAD, VERSION_TABLE
 from pool.schema import BadInput, ThresherError
 from pool.store import Pool
 from pool.tables import metadata
-from tests.pool.records import make_project, sha
+from tests.pool.records import make_model, make_prediction, make_project, make_sample, sha
 
 
 def test_a_new_ledger_gets_all_tables_and_keeps_its_content(empty_url: str) -> None:
@@ -195,3 +196,52 @@ def test_a_ledger_locked_by_a_stranger_is_named(tmp_path: Path, monkeypatch: pyt
         stranger.close()
         pool.save_project(make_project())
         assert pool.projects() == [make_project()]
+
+
+def test_what_was_known_of_images_survives_both_ways(ledger_url: str) -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    import pool.migrations
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(pool.migrations.__file__).parent))
+    db = Database(ledger_url)
+    with Pool.open(ledger_url) as ledger:
+        ledger.save_project(make_project())
+        ledger.add_samples([make_sample(name) for name in "abc"])
+        ledger.add_model(make_model("v1"))
+        full = make_prediction(make_sample("a"), "v1")
+        boxes = len(full.regions)
+        ledger.save_predictions(
+            [
+                replace(
+                    full,
+                    probs=np.arange(boxes * len(full.classes)).reshape(boxes, -1).astype(np.float16),
+                    embedding=np.arange(5, dtype=np.float16),
+                ),
+                replace(full, sample=sha("b"), probs=None, embedding=None),
+                replace(full, sample=sha("c"), regions=(), probs=None, embedding=np.ones(5, np.float16)),
+            ]
+        )
+        before = _by_sample(ledger)
+    with db.write() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0001")
+        rows = connection.execute(text("SELECT embedding, probs FROM predictions ORDER BY sample")).all()
+        assert sum(row.embedding is not None for row in rows) == 2
+        assert sum(row.probs is not None for row in rows) == 1
+    migrate(db)
+    db.close()
+    with Pool.open(ledger_url) as ledger:
+        assert _by_sample(ledger) == before
+
+
+def _by_sample(ledger: Pool) -> dict[str, list[object]]:
+    found: dict[str, list[object]] = {}
+    for block in ledger.signals("v1", columns=("embedding", "probs")):
+        for i, sample in enumerate(block.samples):
+            one = block.of(np.array([i]))
+            columns = (one.background, one.score, one.kind, one.embedding, one.probs)
+            found[sample] = [None if each is None else each.tolist() for each in columns]
+    return found

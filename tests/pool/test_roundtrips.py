@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -105,8 +106,19 @@ def test_prediction(fresh: Fresh, record: Any) -> None:
     pool.save_predictions([record])
     (found,) = pool.predictions("v1")
     assert found == record
-    assert same_matrix(found.probs, record.probs)
-    assert same_matrix(found.embedding, record.embedding)
+    assert found.probs is None
+    names = ("embedding", "probs", "localisation", "disagreement", "box_embeddings")
+    (block,) = pool.signals("v1", columns=names)
+    assert block.samples == (record.sample,)
+    assert block.labels == record.classes
+    assert block.counts.tolist() == [len(record.regions)]
+    np.testing.assert_array_equal(block.background, np.array([record.background], np.float16))
+    told = [np.nan if region.score is None else region.score for region in record.regions]
+    np.testing.assert_array_equal(block.score, np.array(told, np.float16))
+    assert same_matrix(block.probs, record.probs)
+    assert same_matrix(None if block.embedding is None else block.embedding[0], record.embedding)
+    for name in names[2:] if record.regions else ():
+        assert same_matrix(getattr(block, name), getattr(record, name))
 
 
 @given(batch=st.lists(records.annotations, max_size=5, unique_by=lambda each: each.id))

@@ -1,0 +1,35 @@
+"""Small states by kind and key: what a part of the service remembers between two of its steps."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from pool.database import Database, hold, upsert
+from pool.rows import dump
+from pool.tables import states
+
+State = Mapping[str, Any]
+
+
+def one(db: Database, kind: str, key: str) -> State | None:
+    with db.read() as connection:
+        return _find(connection, kind, key)
+
+
+def change(db: Database, kind: str, key: str, how: Callable[[State | None], State]) -> State:
+    with db.write() as connection:
+        hold(connection, f"state {kind} {key}")
+        after = how(_find(connection, kind, key))
+        upsert(connection, states, [{"kind": kind, "key": key, "body": dump(after)}])
+        return after
+
+
+def _find(connection: Connection, kind: str, key: str) -> State | None:
+    query = select(states.c.body).where(states.c.kind == kind, states.c.key == key)
+    body = connection.scalar(query)
+    found: State | None = None if body is None else json.loads(body)
+    return found
