@@ -27,7 +27,7 @@ from backend.metrics import exposition
 from backend.predictor import Predictor
 from backend.settings import Settings
 from backend.studio import protocol
-from pool.schema import NotReady, ThresherError, UnknownRecord
+from pool.schema import BadInput, NotReady, ThresherError, UnknownRecord
 
 log = logging.getLogger("thresher.app")
 
@@ -146,6 +146,20 @@ def _routes(app: FastAPI, settings: Settings, memory: Memory) -> None:
         version, found = await asyncio.to_thread(predictor.answer, project, asked)
         return JSONResponse(protocol.predictions(asked.tasks, found, version))
 
+    async def stream(request: Request) -> Response:
+        project = _project(request, memory)
+        kind = request.headers.get("content-type", "").partition(";")[0].strip()
+        data, url = None, ""
+        if kind == "application/json":
+            url = str((await _json(request)).get("url") or "")
+        else:
+            data = await _bytes(request, settings.max_image_bytes)
+        if not data and not url:
+            raise BadInput("body", 'an image, or {"url": "where it lies"}', kind or "nothing")
+        name = request.query_params.get("name", "image")
+        predictor: Predictor = request.app.state.predictor
+        return JSONResponse(await asyncio.to_thread(predictor.arrive, project, data, url, name))
+
     async def webhook(request: Request) -> Response:
         body = await _json(request)
         # The Start Training button cannot carry the secret; all it can cause is one queued training.
@@ -165,10 +179,32 @@ def _routes(app: FastAPI, settings: Settings, memory: Memory) -> None:
         ("/setup", ["POST"], setup),
         ("/predict", ["POST"], predict),
         ("/webhook", ["POST"], webhook),
+        ("/api/stream", ["POST"], stream),
         ("/versions", ["GET"], versions),
         ("/metrics", ["GET"], metrics),
     ):
         app.add_route(path, handler, methods=methods)
+
+
+def _project(request: Request, memory: Memory) -> int:
+    """The project that a request names, or the only one there is."""
+    named = request.query_params.get("project")
+    known = sorted(memory.versions)
+    if named is None and len(known) == 1:
+        return known[0]
+    if named is None or not named.isdecimal() or int(named) not in memory.versions:
+        raise BadInput("project", f"one of {', '.join(map(str, known)) or 'no project yet'}", named)
+    return int(named)
+
+
+async def _bytes(request: Request, most: int) -> bytes:
+    """The body, refused as soon as it is larger than an image may be."""
+    data = bytearray()
+    async for part in request.stream():
+        data += part
+        if len(data) > most:
+            raise BadInput("body", f"at most {most / 1e6:g} MB", "more", "Set THRESHER_MAX_IMAGE_MB.")
+    return bytes(data)
 
 
 async def _json(request: Request) -> dict[str, Any]:

@@ -1,107 +1,143 @@
-"""Whom to ask: what strategies are told of the waiting images, and the round's batch with its reasons."""
+"""Whom to ask: the round's batch, what needs nobody, and a reason for each."""
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from backend import snapshot
-from backend.house import House
-from backend.learning import MEASURE
+from backend import briefing, doubts, trust
+from backend.house import House, Job
+from backend.learning import COLD
+from backend.settings import Settings
 from backend.studio.convert import shown
+from pool.columns import Columns
 from pool.schema import Decision, ModelVersion, Prediction
-from sampler.batch import compose
-from sampler.routing import explain
-from sampler.strategies import Signals
+from sampler.balance import rare, weigh
+from sampler.batch import BLIND, Pick, Shares, compose, release
+from sampler.effort import seconds
+from sampler.novelty import novel
+from sampler.routing import explain, route
+from sampler.selection import Indices, top_n
+from sampler.strategies import DEFAULT, Signals
+
+Floats = NDArray[np.float64]
+
+SHORTLIST = 4
+"""Images that a costly measure looks at again, for each one wanted."""
+COVERAGE = "max_herding"
+"""What chooses while the model's doubts mean nothing yet."""
 
 
-def decide(
-    house: House, model: ModelVersion, size: int, round_id: str, strategy: str | None = None
-) -> list[Decision]:
-    """The round's batch among images that want an answer and are not asked already.
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a round asks for: ``size`` images at most, chosen by a strategy and a measure named here.
 
-    ``strategy`` is a name of `sampler.strategies`; the settings' own without one.
-
-    Raises:
-        BadInput: no such strategy.
+    ``minutes`` is the working time that people have for them; None: as long as it takes.
     """
-    pool = house.pool
-    uncertainty = pool.uncertainties(model.project, model.version)
-    wanted = undecided(house, model.project)
-    # Holdout images are taken in this order: those with an answer already wait for those without.
-    waiting = sorted(wanted.keys() & uncertainty.keys(), key=lambda sample: (wanted[sample], sample))
-    samples = pool.samples(waiting)
-    values = np.array([uncertainty[s] for s in waiting], dtype=np.float64)
-    holdout = np.array([samples[s].holdout for s in waiting], dtype=np.bool_)
-    how = strategy or house.settings.strategy
-    signals = signals_of(house, model, waiting, values)
-    picks = compose(signals, holdout, size, how, zlib.crc32(round_id.encode()))
-    floor = house.settings.show_floor
-    seen = {p.sample: p for p in pool.predictions(model.version, [waiting[p.index] for p in picks])}
-    return [
-        Decision(
-            sample=waiting[p.index],
-            round=round_id,
-            model_version=model.version,
-            route=p.route,
-            uncertainty=float(values[p.index]),
-            measure=MEASURE,
-            strategy=how if p.lane == "strategy" else "holdout",
-            reason=explain(
-                as_shown(seen[waiting[p.index]], floor),
-                float(values[p.index]),
-                p.route,
-                "random" if p.lane == "strategy" and how == "random" else p.lane,
-            ),
-            p_select=p.p_select,
-        )
-        for p in picks
-    ]
+
+    size: int
+    strategy: str
+    measure: str
+    minutes: float | None = None
 
 
-def signals_of(
-    house: House, model: ModelVersion, waiting: Sequence[str], uncertainty: NDArray[np.float64]
-) -> Signals:
-    """What strategies may know of the waiting images, and of those that people labelled already."""
-    pool = house.pool
-    seen = {p.sample: p for p in pool.predictions(model.version, waiting)}
-    labels = {label: n for n, label in enumerate(pool.project(model.project).labels)}
-    labelled = sorted(snapshot.labelled(pool.annotations(model.project)).keys() - seen.keys())
-    known = [p.embedding for p in pool.predictions(model.version, labelled) if p.embedding is not None]
-    found = [seen[s].embedding for s in waiting]
-    embedded = [e for e in found if e is not None]
-    doubts = [
-        max(seen[s].regions, key=lambda r: -abs((r.score or 0.0) - 0.5), default=None) for s in waiting
-    ]
-    return Signals(
-        uncertainty,
-        embedding=np.stack(embedded) if embedded and len(embedded) == len(waiting) else None,
-        context=np.stack(known) if known else None,
-        boxes=np.array([len(seen[s].regions) for s in waiting], dtype=np.intp),
-        kind=np.array([labels.get(str(r.label), -1) if r else -1 for r in doubts], dtype=np.intp),
-        turn=max(len(pool.rounds(model.project)) - 1, 0),
+def wish(settings: Settings, given: Mapping[str, Any]) -> Wish:
+    """What a round asks for, by the settings where nothing else was given."""
+    return Wish(
+        size=int(given.get("size") or settings.ask_size),
+        strategy=given.get("strategy") or settings.strategy,
+        measure=given.get("measure") or settings.measure,
+        minutes=given.get("minutes"),
     )
 
 
-def undecided(house: House, project: int) -> dict[str, int]:
-    """Samples that want an answer and are in no open round, with how many people gave one.
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A round's ``decisions``, and what ``trust`` says of images that need nobody."""
 
-    Holdout images want two people's. Who skips an image has answered: asked again, it would only take
-    the place of one that can be labelled.
+    decisions: list[Decision]
+    trust: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """The waiting images as they were judged."""
+
+    columns: Columns
+    values: Floats
+    signals: Signals
+    known_boxes: NDArray[np.intp]
+
+
+def decide(house: House, model: ModelVersion, wish: Wish, round_id: str, job: Job) -> Choice:
+    """The round's batch among images that want an answer and are not asked already.
+
+    Raises:
+        BadInput: no such strategy or measure.
+        NotReady: the measure cannot be had of these images.
     """
-    pool = house.pool
-    tasks = {t.sample for t in pool.tasks(project)}
-    asked = {d.sample for r in pool.rounds(project) if r.closed_at is None for d in pool.decisions(r.id)}
-    people: dict[str, set[str]] = {sample: set() for sample in tasks - asked}
-    for annotation in pool.annotations(project):
-        if annotation.sample in people:
-            people[annotation.sample].add(annotation.annotator)
-    samples = pool.samples(list(people))
-    return {s: len(given) for s, given in people.items() if len(given) < (2 if samples[s].holdout else 1)}
+    s = house.settings
+    wanted = briefing.undecided(house, model.project)
+    columns = briefing.read(house, model, wanted, doubts.columns_of(wish.measure))
+    holdout = np.array([wanted[name].holdout for name in columns.samples], dtype=np.bool_)
+    free = np.flatnonzero(~holdout)
+    cost = doubts.effort(house, model.project)
+    values = doubts.measured(house, model, columns, wish.measure, cost)
+    if wish.measure in doubts.LOOKED_AT:
+        some = free[top_n(values[free], SHORTLIST * wish.size)]
+        again = doubts.looked_at(house, model, [columns.samples[i] for i in some], wish.measure, job)
+        values = np.zeros_like(values)  # what was not looked at again stands behind all that was
+        values[some] = again
+    known = briefing.known_boxes(house, model.project, columns.labels)
+    how = _strategy(wish.strategy, model, known)
+    weighed = weigh(values, briefing.doubtful(columns), known, s.balance)
+    table = _Table(columns, values, briefing.signals_of(house, model, columns, wanted, weighed, how), known)
+    costly = [columns.labels.index(label) for label in s.double_labels if label in columns.labels]
+    seed = zlib.crc32(round_id.encode())
+    picks = compose(
+        table.signals,
+        holdout,
+        wish.size,
+        how,
+        seed,
+        shares=Shares(s.audit_share, s.free_share),
+        wanted=briefing.requested(house, model.project, columns),
+        double=briefing.shows(columns, costly, s.show_floor),
+    )
+    if wish.minutes is not None:
+        picks = affordable(picks, seconds(cost, columns.counts), 60 * wish.minutes)
+    sure = trust.sureness(house, columns)
+    left = np.array(
+        [i for i in np.setdiff1d(free, [p.index for p in picks]) if not wanted[columns.samples[i]].people],
+        dtype=np.intp,
+    )
+    verdict = trust.judge(house, model, sure[left])
+    if verdict.threshold is not None:
+        picks += _released(left[sure[left] >= verdict.threshold], s.recheck_share, seed)
+    return Choice(_decisions(house, model, round_id, wish.measure, how, table, picks), verdict.sentence)
+
+
+def affordable(picks: Sequence[Pick], cost: Floats, budget: float) -> list[Pick]:
+    """The picks that people can answer in ``budget`` seconds, every lane losing the same share of its own.
+
+    ``cost`` is in seconds by image; a ``double`` costs twice as much. At least one pick stays.
+    """
+    price = np.array([cost[p.index] * (2 if p.route == "double" else 1) for p in picks])
+    by_lane: dict[str, list[int]] = {}
+    for place, pick in enumerate(picks):
+        by_lane.setdefault(pick.lane, []).append(place)
+    # Each lane's picks stand at even distances on one line; it is cut where the money ends.
+    at = np.empty(len(picks))
+    for places in by_lane.values():
+        at[places] = (np.arange(len(places)) + 0.5) / len(places)
+    order = np.argsort(at, kind="stable")
+    many = max(int(np.searchsorted(np.cumsum(price[order]), budget, side="right")), 1)
+    return [picks[place] for place in sorted(order[:many].tolist())]
 
 
 def as_shown(prediction: Prediction, floor: float) -> Prediction:
@@ -109,3 +145,71 @@ def as_shown(prediction: Prediction, floor: float) -> Prediction:
     met = shown(prediction, floor, holdout=False)
     hidden = max((r.score or 0.0 for r in prediction.regions if r not in met.regions), default=0.0)
     return replace(met, background=max(prediction.background, hidden))
+
+
+def _strategy(wanted: str, model: ModelVersion, known: NDArray[np.intp]) -> str:
+    """The strategy asked for; coverage in place of the default while a fresh head has seen no label."""
+    cold = model.note == COLD and not known.any()
+    return COVERAGE if cold and wanted == DEFAULT else wanted
+
+
+def _released(sure: Indices, recheck: float, seed: int) -> list[Pick]:
+    mask = np.ones(len(sure), dtype=np.bool_)
+    nobody, again = release(mask, recheck, seed)
+    chance = len(again) / len(sure) if len(sure) else 1.0
+    auto = route(holdout=False, selected=False, sure=True)
+    return [
+        *(Pick(int(i), "recheck", "human", chance) for i in sure[again]),
+        *(Pick(int(i), "auto", auto, 1.0) for i in sure[nobody]),
+    ]
+
+
+def _decisions(
+    house: House,
+    model: ModelVersion,
+    round_id: str,
+    measure: str,
+    strategy: str,
+    table: _Table,
+    picks: Sequence[Pick],
+) -> list[Decision]:
+    columns, floor = table.columns, house.settings.show_floor
+    names = [columns.samples[p.index] for p in picks]
+    seen = {p.sample: p for p in house.pool.predictions(model.version, names)}
+    asked = [p.index for p in picks if p.lane not in BLIND and p.lane != "auto"]
+    new = dict(zip(asked, _novel(table.signals, asked), strict=True))
+    scarce = [columns.labels[i] for i in rare(table.known_boxes)]
+    decisions = []
+    for pick, name in zip(picks, names, strict=True):
+        met = as_shown(seen[name], floor)
+        there = {r.label for r in met.regions}
+        value = float(table.values[pick.index])
+        lane = "random" if pick.lane == "strategy" and strategy == "random" else pick.lane
+        decisions.append(
+            Decision(
+                sample=name,
+                round=round_id,
+                model_version=model.version,
+                route=pick.route,
+                uncertainty=value,
+                measure=measure,
+                strategy=strategy if pick.lane == "strategy" else pick.lane,
+                reason=explain(
+                    met,
+                    value,
+                    pick.route,
+                    lane,
+                    novel=bool(new.get(pick.index, False)),
+                    rare=next((label for label in scarce if label in there), None),
+                ),
+                p_select=pick.p_select,
+            )
+        )
+    return decisions
+
+
+def _novel(signals: Signals, images: Sequence[int]) -> list[bool]:
+    if signals.embedding is None or not images:
+        return [False] * len(images)
+    mine = signals.embedding[np.asarray(images, dtype=np.intp)]
+    return [bool(n) for n in novel(mine, signals.embedding, signals.context)]

@@ -3,45 +3,32 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from backend import cli_sampler
+from backend.cli_base import (
+    SERVICE,
+    VERBS,
+    JobArgument,
+    JsonOption,
+    ProjectOption,
+    WaitOption,
+    cli,
+    run_job,
+    the_house,
+)
 from pool.schema import ThresherError
 
 if TYPE_CHECKING:
-    from backend.house import House
     from backend.workflows import Jobs
 
-cli = typer.Typer(
-    name="thresher",
-    help="Active-learning labeling for Label Studio: add, prelabel, ask, collect, audit, retrain, again.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
-)
+__all__ = ["cli", "main"]
 
-ProjectOption = Annotated[
-    int | None,
-    typer.Option(
-        "--project", "-p", help="Label Studio project id; may be left out when only one is connected."
-    ),
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
-StrategyOption = Annotated[
-    str | None,
-    typer.Option(
-        help="How to choose: top_n, uncertainty_herding, max_herding, clasp, core_set, random, count."
-    ),
-]
-JobArgument = Annotated[str, typer.Argument(help="Id of a job, from `thresher status`.")]
-WaitOption = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the job, or only queue it.")]
-VERBS = "The loop"
-SERVICE = "The service"
+cli_sampler.register(cli)
 
 
 def main() -> None:
@@ -57,15 +44,6 @@ def main() -> None:
         sys.exit(130)
 
 
-@contextmanager
-def _house() -> Iterator[House]:
-    from backend import settings
-    from backend.house import open_house
-
-    with open_house(settings.load()) as house:
-        yield house
-
-
 @cli.command(rich_help_panel=VERBS)
 def add(
     paths: Annotated[list[Path], typer.Argument(help="Image files and folders of images.")],
@@ -76,7 +54,7 @@ def add(
     from backend import console, loop
     from backend.house import Job
 
-    with _house() as house, console.bars(show=not as_json) as tell:
+    with the_house() as house, console.bars(show=not as_json) as tell:
         target = house.only_project(project)
         report = loop.add(house, target.id, paths, Job("add", tell))
     if as_json:
@@ -91,21 +69,7 @@ def add(
 @cli.command(rich_help_panel=VERBS)
 def prelabel(project: ProjectOption = None, wait: WaitOption = True, as_json: JsonOption = False) -> None:
     """Let the champion draw boxes on every image it has not seen, and push them to Label Studio."""
-    _job("prelabel", project, wait, as_json)
-
-
-@cli.command(rich_help_panel=VERBS)
-def ask(
-    size: Annotated[
-        int | None, typer.Option("--size", "-n", min=1, help="Images to ask people about.")
-    ] = None,
-    strategy: StrategyOption = None,
-    project: ProjectOption = None,
-    wait: WaitOption = True,
-    as_json: JsonOption = False,
-) -> None:
-    """Choose the images worth a person's time, say why, and put them first in the queue."""
-    _ask(size, strategy, project, wait, as_json)
+    run_job("prelabel", project, wait, as_json)
 
 
 @cli.command(rich_help_panel=VERBS)
@@ -118,7 +82,7 @@ def collect(
     as_json: JsonOption = False,
 ) -> None:
     """Bring home what people submitted, edited, skipped and deleted."""
-    _job("collect", project, wait, as_json, full=full)
+    run_job("collect", project, wait, as_json, full=full)
 
 
 @cli.command(rich_help_panel=VERBS)
@@ -127,7 +91,7 @@ def audit(project: ProjectOption = None, as_json: JsonOption = False) -> None:
     from backend import console, loop
     from backend.house import Job
 
-    with _house() as house:
+    with the_house() as house:
         target = house.only_project(project)
         report = loop.audit(house, target.id, Job("audit"))
         found = house.pool.consensus(target.id)
@@ -154,31 +118,7 @@ def audit(project: ProjectOption = None, as_json: JsonOption = False) -> None:
 @cli.command(rich_help_panel=VERBS)
 def retrain(project: ProjectOption = None, wait: WaitOption = True, as_json: JsonOption = False) -> None:
     """Train on what people said; promote only a model that is not worse on the holdout."""
-    _job("learn", project, wait, as_json)
-
-
-@cli.command("round", rich_help_panel=VERBS)
-def round_(
-    half: Annotated[
-        str, typer.Argument(help="ask (before people) or learn (after them)", metavar="ask|learn")
-    ],
-    size: Annotated[
-        int | None, typer.Option("--size", "-n", min=1, help="Images to ask people about.")
-    ] = None,
-    strategy: StrategyOption = None,
-    project: ProjectOption = None,
-    wait: WaitOption = True,
-    as_json: JsonOption = False,
-) -> None:
-    """Run one half of a round: ask = prelabel, push, ask; learn = collect, audit, retrain, push."""
-    from pool.schema import BadInput
-
-    if half == "ask":
-        _ask(size, strategy, project, wait, as_json)
-    elif half == "learn":
-        _job("learn", project, wait, as_json)
-    else:
-        raise BadInput("round", "ask or learn", half)
+    run_job("learn", project, wait, as_json)
 
 
 @cli.command(rich_help_panel=SERVICE)
@@ -198,7 +138,7 @@ def connect(
     """Set up a Label Studio project: backend, webhook, queue, tabs, model. Twice changes nothing."""
     from backend import connecting, console
 
-    with _house() as house:
+    with the_house() as house:
         target, steps = connecting.connect(house, project, weights, cold_start=cold_start)
         model = house.champion(project)
     if as_json:
@@ -239,7 +179,7 @@ def status(project: ProjectOption = None, as_json: JsonOption = False) -> None:
     """Show what the pool holds, what runs, and which model serves."""
     from backend import overview
 
-    with _house() as house:
+    with the_house() as house:
         overview.show(house, project, as_json=as_json)
 
 
@@ -264,7 +204,7 @@ def doctor(project: ProjectOption = None, as_json: JsonOption = False) -> None:
     """Look for every known cause of silence between Label Studio and this service, with its fix."""
     from backend import connecting, console
 
-    with _house() as house:
+    with the_house() as house:
         findings = connecting.diagnose(house, project)
     if as_json:
         console.emit(findings)
@@ -318,32 +258,12 @@ def _steer(how: Callable[[Jobs, str], None], job: str, as_json: bool) -> None:
     from backend import console
     from backend.workflows import Jobs
 
-    with _house() as house:
+    with the_house() as house:
         jobs = Jobs(house.settings)
         how(jobs, job)
         now = jobs.status(job)
         jobs.close()
     console.emit(now) if as_json else console.say(f"{job}: {now.state}")
-
-
-def _ask(size: int | None, strategy: str | None, project: int | None, wait: bool, as_json: bool) -> None:
-    from backend import settings
-    from pool.schema import BadInput
-    from sampler.strategies import names
-
-    now = settings.load()
-    wanted = strategy or now.strategy
-    if wanted not in names():
-        where = "--strategy" if strategy else settings.variable("strategy")
-        raise BadInput(where, f"one of {', '.join(names())}", wanted)
-    _job("ask", project, wait, as_json, size=size or now.ask_size, strategy=wanted)
-
-
-def _job(kind: str, project: int | None, wait: bool, as_json: bool, **given: Any) -> None:
-    from backend import overview
-
-    with _house() as house:
-        overview.run_job(house, kind, project, wait=wait, as_json=as_json, given=given)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,8 @@ log = logging.getLogger("thresher.intake")
 
 CHUNK = 32
 READERS = 4  # decoding releases the interpreter lock; more threads than this wait for the disk
+ARRIVED = "arrived"
+"""Kind of state that lists the samples of new tasks that a project's stream has not judged yet."""
 NEAR = 4  # differing bits of 64 at which two pictures are called near-duplicates
 
 
@@ -107,7 +109,16 @@ def from_tasks(house: House, project_id: int, job: Job) -> dict[str, Any]:
         # Comparisons went past these while their image could not be had: the next one reads everything.
         house.pool.save_project(replace(house.pool.project(project_id), cursor=None))
     job.tell("fetch", len(found.unknown), len(found.unknown))
+    remember(house, project_id, [s.id for s in taken.samples])
     return {"tasks": len(found.known) + len(taken.samples), **taken.counts}
+
+
+def remember(house: House, project: int, samples: Sequence[str]) -> None:
+    """Samples that came as tasks wait for the judgement of the project's stream, where it has one."""
+    if house.settings.stream_budget is not None and samples:
+        house.pool.change_state(
+            ARRIVED, str(project), lambda old: {"samples": [*(old or {"samples": ()})["samples"], *samples]}
+        )
 
 
 def one(house: House, data: bytes, name: str) -> Sample:
@@ -178,19 +189,7 @@ def _enter(
         house.images.put(picture)
         root, holdout = kin.side(picture)
         taken.counts["near_duplicates"] += root != picture.id
-        out.append(
-            Sample(
-                id=picture.id,
-                width=picture.width,
-                height=picture.height,
-                name=name,
-                original=picture.original,
-                phash=picture.phash,
-                root=root,
-                holdout=holdout,
-                suffix=picture.suffix,
-            )
-        )
+        out.append(_sample(picture, name, root, holdout))
     fresh = [sample for sample in out if sample is not None]
     new = house.pool.add_samples(fresh)
     taken.counts["new"] += sum(new)
@@ -203,6 +202,32 @@ def _enter(
     house.pool.clear_failures("add", [s for s, made in zip(subjects, out, strict=True) if made is not None])
     house.pool.record_failures(failures, project)
     return out
+
+
+def keep(house: House, picture: Picture, name: str) -> Sample:
+    """An image that a stream picked enters the pool; it is holdout only where a look-alike is.
+
+    What a strategy picked would bend the yardstick towards what the model finds hard.
+    """
+    house.images.put(picture)
+    root, holdout = Kin(house).side(picture)
+    sample = _sample(picture, name, root, holdout and root != picture.id)
+    house.pool.add_samples([sample])
+    return sample
+
+
+def _sample(picture: Picture, name: str, root: str, holdout: bool) -> Sample:
+    return Sample(
+        id=picture.id,
+        width=picture.width,
+        height=picture.height,
+        name=name,
+        original=picture.original,
+        phash=picture.phash,
+        root=root,
+        holdout=holdout,
+        suffix=picture.suffix,
+    )
 
 
 class Kin:

@@ -10,16 +10,14 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from backend import snapshot
+from backend import doubts, snapshot, trust
 from backend.gate import MEASURE as GATE_MEASURE
 from backend.gate import judge
 from backend.house import House, Job, Stopped, label_map
 from pool.schema import BadImage, Failure, ModelVersion, NotReady, Prediction, Project, Sample
-from sampler.uncertainty import score
 
 log = logging.getLogger("thresher.learning")
 
-MEASURE = "entropy"
 COLD = "cold start: a fresh head for the project's labels"
 NUDGED, TAUGHT = 0.00025, 0.001  # first learning rates
 KNOWS = 0.2  # mAP50-95 from which a model is worth being careful with
@@ -41,7 +39,7 @@ def look(house: House, model: ModelVersion, job: Job) -> dict[str, Any]:
         results = list(detector.predict(list(images.items())))
         predictions = [r for r in results if isinstance(r, Prediction)]
         failures += [r for r in results if isinstance(r, Failure)]
-        house.pool.save_predictions(measured(predictions))
+        house.pool.save_predictions(measured(house, model, predictions))
         house.pool.record_failures(failures, model.project, model.version)
         seen += len(predictions)
         failed += len(failures)
@@ -73,12 +71,24 @@ def files(house: House, samples: Sequence[Sample]) -> tuple[dict[str, Path], lis
     return found, failures
 
 
-def measured(predictions: Sequence[Prediction]) -> list[Prediction]:
-    """The same predictions with their uncertainty."""
-    values = score(predictions, measure=MEASURE)
-    return [
-        replace(p, uncertainty=float(v), measure=MEASURE) for p, v in zip(predictions, values, strict=True)
-    ]
+def measured(house: House, model: ModelVersion, predictions: Sequence[Prediction]) -> list[Prediction]:
+    """The same predictions of a model with their uncertainty, by the settings' own measure."""
+    values = doubts.of_these(house, model, predictions)
+    measure = doubts.by_box(house.settings.measure)
+    return [replace(p, uncertainty=v, measure=measure) for p, v in zip(predictions, values, strict=True)]
+
+
+def calibrate(house: House, model: ModelVersion, job: Job) -> dict[str, Any]:
+    """Fit the model's calibration where enough is known, and bring its uncertainties up to date."""
+    job.tell("calibrate", 0, 0)
+    try:
+        figures = dict(trust.calibrate(house, model))
+    except NotReady as error:
+        return {"calibrated": False, "why": str(error)}
+    changed = doubts.refresh(house, model)
+    known = house.pool.model(model.version).metrics
+    house.pool.set_metrics(model.version, {**known, **trust.metrics(figures)})
+    return {"calibrated": True, "rescored": changed, **figures}
 
 
 def freeze(house: House, project: Project, job: Job) -> dict[str, Any]:

@@ -15,7 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from backend import asking, intake, learning, outbox, snapshot
+from backend import accepting, asking, intake, learning, outbox, requests, snapshot, streaming
+from backend.asking import Wish
 from backend.house import House, Job
 from pool.schema import Round
 
@@ -44,19 +45,53 @@ def push(house: House, project: int, job: Job) -> Report:
     return outbox.push_predictions(house, house.champion(project), job)
 
 
-def ask(house: House, project: int, size: int, job: Job, strategy: str | None = None) -> Report:
+def stream(house: House, project: int, job: Job) -> Report:
+    """Images that came as tasks since are judged by the project's stream, where it has one."""
+    report = streaming.judge(house, project, job)
+    outbox.note_decisions(house, house.champion(project), outbox.untold(house, project), job)
+    return report
+
+
+def deliver(house: House, project: int, job: Job) -> Report:
+    """What the stream kept becomes tasks; what it asks about stands first in the queue."""
+    names = streaming.due(house, project)
+    model = house.champion(project)
+    made = outbox.make_tasks(house, project, list(house.pool.samples(names).values()), job)
+    outbox.push_predictions(house, model, job)
+    outbox.note_decisions(house, model, outbox.untold(house, project), job)
+    streaming.delivered(house, project, names)
+    return {"delivered": len(names), "tasks": made}
+
+
+def calibrate(house: House, project: int, job: Job) -> Report:
+    """What the champion's scores are worth by people's blind answers; its uncertainties follow."""
+    return learning.calibrate(house, house.champion(project), job)
+
+
+def ask(house: House, project: int, wish: Wish, job: Job) -> Report:
     """Choose whom to ask a person about; say why, and put it first in Label Studio's queue."""
     pool = house.pool
     model = house.champion(project)
     number = len([r for r in pool.rounds(project) if r.id != job.id]) + 1
-    pool.open_round(Round(job.id, project, number, model.version, size, datetime.now(UTC)))
+    pool.open_round(Round(job.id, project, number, model.version, wish.size, datetime.now(UTC)))
+    report: Report = {"round": job.id, "number": number}
     decisions = pool.decisions(job.id)
     if not decisions:
-        decisions = asking.decide(house, model, size, job.id, strategy)
+        choice = asking.decide(house, model, wish, job.id, job)
+        decisions = choice.decisions
         pool.save_decisions(decisions)
+        report["trust"] = choice.trust
     outbox.note_decisions(house, model, outbox.untold(house, project), job)
+    accepted = accepting.accept(house, model, job)
+    requests.drop(house, project, [d.sample for d in decisions])
     routes = {route: sum(d.route == route for d in decisions) for route in ("auto", "human", "double")}
-    return {"round": job.id, "number": number, "asked": len(decisions), "routes": routes}
+    asked = len(decisions) - routes["auto"]
+    return report | {"asked": asked, "accepted": accepted, "routes": routes}
+
+
+def undo(house: House, project: int, round_id: str, job: Job) -> Report:
+    """Take back what a round accepted without a person; what people changed since stays."""
+    return accepting.undo(house, project, round_id, job)
 
 
 def collect(house: House, project: int, job: Job, *, full: bool = False) -> Report:
@@ -66,7 +101,7 @@ def collect(house: House, project: int, job: Job, *, full: bool = False) -> Repo
 
 def audit(house: House, project: int, job: Job) -> Report:
     """How far people agree on the images that several of them labelled."""
-    answers = snapshot.labelled(house.pool.annotations(project))
+    answers = snapshot.labelled(house.pool, project)
     shared = [given for given in answers.values() if len({a.annotator for a in given}) > 1]
     samples = house.pool.samples([given[0].sample for given in shared])
     several = snapshot.agreed([a for given in shared for a in given], samples).values()

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, get_args
 
 import numpy as np
 
-from backend import intake
+from backend import intake, spreading
 from backend.house import House, Job
 from pool.schema import Decision, ModelVersion, Sample, Task
-from sampler.batch import Lane, queue_scores
+from sampler.batch import BLIND, Lane, queue_scores
 
 CHUNK = 40  # files of one upload request
 NOT_ASKED = "Nobody was asked about this image yet."
@@ -63,19 +63,26 @@ def untold(house: House, project: int) -> list[Decision]:
     pool = house.pool
     told = {t.sample for t in pool.tasks(project) if t.asked}
     opened = [r.id for r in pool.rounds(project) if r.closed_at is None]
-    return [d for r in opened for d in pool.decisions(r) if d.sample not in told]
+    asked = [d for r in opened for d in pool.decisions(r) if d.route != "auto"]
+    return [d for d in asked if d.sample not in told]
 
 
 def note_decisions(house: House, model: ModelVersion, decisions: Sequence[Decision], job: Job) -> None:
     """Tell annotators why, put the picks first in the queue, ask for second opinions."""
-    from backend.studio.notes import note_tasks, request_second_opinion, set_scores
+    from backend.studio.notes import (
+        note_tasks,
+        request_second_opinion,
+        set_clusters,
+        set_results,
+        set_scores,
+    )
 
     if not decisions:
         return
     project = model.project
     tasks = {t.sample: t for t in house.pool.tasks(project)}
     chosen = [d for d in decisions if d.sample in tasks]
-    lanes: list[Lane] = ["holdout" if d.strategy == "holdout" else "strategy" for d in chosen]
+    lanes: list[Lane] = [lane_of(d) for d in chosen]
     scores = queue_scores(np.array([d.uncertainty for d in chosen]), lanes, _first_other(house, model))
     moved = {tasks[d.sample].id: float(s) for d, s in zip(chosen, scores, strict=True)}
     job.tell("ask", 0, len(chosen), "writing the reasons")
@@ -85,11 +92,26 @@ def note_decisions(house: House, model: ModelVersion, decisions: Sequence[Decisi
     }
     note_tasks(house.studio, project, notes, on_progress=lambda done, total: job.tell("ask", done, total))
     set_scores(house.studio, project, model.version, moved)
+    unseen = [tasks[d.sample].id for d in chosen if lane_of(d) in BLIND]
+    set_results(house.studio, project, model.version, dict.fromkeys(unseen, ()))
+    numbers = {r.id: r.number for r in house.pool.rounds(project)}
+    groups = spreading.clusters(
+        house, model, {d.sample for d in chosen}, max(numbers[d.round] for d in decisions)
+    )
+    set_clusters(
+        house.studio, project, model.version, {tasks[s].id: g for s, g in groups.items() if s in tasks}
+    )
     second = [tasks[d.sample].id for d in chosen if d.route == "double"]
     for task in second:
         request_second_opinion(house.studio, task, overlap=2)
     house.pool.mark_asked(project, {tasks[d.sample].id: 2 if d.route == "double" else 1 for d in chosen})
     job.tell("ask", len(chosen), len(chosen))
+
+
+def lane_of(decision: Decision) -> Lane:
+    """The lane that took an image: every name that is no other lane's is a strategy's."""
+    lanes: tuple[Lane, ...] = get_args(Lane)
+    return next((lane for lane in lanes if lane == decision.strategy), "strategy")
 
 
 def _first_other(house: House, model: ModelVersion) -> float:
@@ -108,23 +130,44 @@ def _first_other(house: House, model: ModelVersion) -> float:
 def withdraw(house: House, project: int, round_id: str) -> None:
     """A round ends: what it asked and nobody answered is asked no longer, nor is its reason told.
 
-    In the queue they go back to where they stood, holdout images to its end. The next round asks again
-    if the next model still doubts.
+    In the queue they go back to where they stood, holdout images to its end, and what was shown without
+    boxes gets them back. The next round asks again if the next model still doubts.
     """
     from backend.studio.convert import LAST, priority
-    from backend.studio.notes import note_tasks, set_scores
+    from backend.studio.notes import note_tasks, set_results, set_scores
 
     pool = house.pool
+    version = house.champion(project).version
     tasks = {t.sample: t.id for t in pool.tasks(project)}
-    asked = {tasks[d.sample]: d for d in pool.decisions(round_id) if d.sample in tasks}
+    asked = {
+        tasks[d.sample]: d for d in pool.decisions(round_id) if d.sample in tasks and d.route != "auto"
+    }
     left = sorted(asked.keys() - {a.task for a in pool.annotations(project)})
     note_tasks(house.studio, project, {task: {"why": NOT_ASKED, "route": "waiting"} for task in left})
     moved = {
         task: LAST if asked[task].strategy == "holdout" else priority(asked[task].uncertainty)
         for task in left
     }
-    set_scores(house.studio, project, house.champion(project).version, moved)
+    set_scores(house.studio, project, version, moved)
+    unseen = {asked[task].sample: task for task in left if lane_of(asked[task]) in BLIND}
+    set_results(house.studio, project, version, _drawn(house, project, version, unseen))
     pool.clear_asked(project, sorted(asked))
+
+
+def _drawn(house: House, project: int, version: str, tasks: Mapping[str, int]) -> dict[int, list[Any]]:
+    """What people meet of these samples' predictions, by task."""
+    from backend.studio.convert import results, shown
+
+    known = house.pool.samples(list(tasks))
+    target, floor = house.pool.project(project), house.settings.show_floor
+    met = {
+        p.sample: shown(p, floor, holdout=known[p.sample].holdout).regions
+        for p in house.pool.predictions(version, list(tasks))
+    }
+    return {
+        tasks[name]: results(regions, target, (known[name].width, known[name].height))
+        for name, regions in met.items()
+    }
 
 
 def _file_name(sample: Sample) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from typing import Any
 
 from backend import console, heartbeat
@@ -17,8 +18,8 @@ SHOWN = ("routes", "unknown_labels")  # parts of a step's report that are told a
 
 def run_job(
     house: House, kind: str, wanted: int | None, *, wait: bool, as_json: bool, given: Mapping[str, Any]
-) -> None:
-    """Queue a job; with ``wait`` show its progress and its report.
+) -> JobStatus:
+    """Queue a job; with ``wait`` show its progress and its report. Its status as it was last.
 
     Raises:
         NotReady: nobody would run it.
@@ -34,17 +35,34 @@ def run_job(
     job = jobs.start(kind, project.id, **given)
     status = follow(house, jobs, job, show=not as_json) if wait else jobs.status(job)
     if as_json:
-        console.emit(status)
+        console.emit({**asdict(status), "picks": picks(house, job)} if kind == "ask" else status)
     if status.state in ("failed", "cancelled"):
         raise ThresherError(f"{job} {status.state}{': ' + status.error if status.error else ''}")
     if as_json:
-        return
+        return status
     if status.report is None:
         console.say("queued ", (job, "bold"))
-        return
+        return status
     for step, report in status.report.items():
         facts = {k: v for k, v in report.items() if not isinstance(v, dict) or k in SHOWN}
         console.say((step, "bold"), "  ", "  ".join(f"{k} {_short(v)}" for k, v in facts.items()))
+    return status
+
+
+def picks(house: House, round_id: str) -> list[dict[str, Any]]:
+    """A round's decisions as they were made, each with its image's name."""
+    decided = house.pool.decisions(round_id)
+    samples = house.pool.samples([d.sample for d in decided])
+    return [{"name": samples[d.sample].name, **asdict(d)} for d in decided]
+
+
+def show_picks(house: House, round_id: str) -> None:
+    """Print a round's picks, each with its reason."""
+    rows = [
+        [p["name"], p["strategy"], p["route"], round(p["uncertainty"], 3), p["reason"]]
+        for p in picks(house, round_id)
+    ]
+    console.table("Picked", ["image", "lane", "route", "uncertainty", "why"], rows)
 
 
 def follow(house: House, jobs: Jobs, job: str, *, show: bool) -> JobStatus:

@@ -7,19 +7,20 @@ is looked at once.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from datetime import UTC, datetime
 from multiprocessing import get_context
-from typing import Any
+from typing import Any, TypeVar
 
-from backend import intake, learning
+from backend import intake, learning, streaming
 from backend.house import House
 from backend.logs import set_up_logging
 from backend.processes import die_with_parent
 from backend.settings import Settings
+from backend.studio.convert import shown
 from backend.studio.labeling import LabelingConfig, parse
 from backend.studio.protocol import PredictRequest, TaskBody
 from pool.schema import (
@@ -37,6 +38,7 @@ from pool.schema import (
 log = logging.getLogger("thresher.predict")
 
 Result = dict[str, Any]
+T = TypeVar("T")
 _house: House | None = None
 
 
@@ -69,8 +71,20 @@ class Predictor:
         Raises:
             NotReady: the process died over it; the next call gets a new one.
         """
+        return self._run(_answer, project, asked)
+
+    def arrive(self, project: int, data: bytes | None, url: str, name: str) -> dict[str, Any]:
+        """Judge an image of a stream, given as bytes or by its address; what became of it; blocks.
+
+        Raises:
+            BadImage: it cannot be used.
+            NotReady: there is no stream, or the process died over it; the next call gets a new one.
+        """
+        return self._run(_arrive, project, data, url, name)
+
+    def _run(self, what: Callable[..., T], *given: Any) -> T:
         try:
-            return self._pool.submit(_answer, project, asked).result()
+            return self._pool.submit(what, *given).result()
         except BrokenProcessPool:
             self._pool = self._make()
             raise NotReady(
@@ -122,6 +136,27 @@ def _answer(project_id: int, asked: PredictRequest) -> tuple[str, dict[int, Resu
     return model.version, out
 
 
+def _arrive(project_id: int, data: bytes | None, url: str, name: str) -> dict[str, Any]:
+    house = _opened()
+    if data is None:
+        data, name = house.fetcher.fetch(0, url)
+    judged = streaming.arrive(house, project_id, data, name)
+    seen = judged.prediction
+    return {
+        "sample": judged.sample,
+        "action": judged.verdict.action,
+        "reason": judged.verdict.reason,
+        "uncertainty": None if seen is None else seen.uncertainty,
+        "model_version": None if seen is None else seen.model_version,
+        "boxes": []
+        if seen is None
+        else [
+            {"label": r.label, "score": r.score, "xyxyn": [r.box.x1, r.box.y1, r.box.x2, r.box.y2]}
+            for r in shown(seen, house.settings.show_floor, holdout=False).regions
+        ],
+    }
+
+
 def _look(
     house: House, project: Project, model: ModelVersion, sample_id: str | None, task: TaskBody
 ) -> tuple[Sample, Prediction]:
@@ -136,7 +171,7 @@ def _look(
         result = next(iter(house.detector(model).predict([(sample.id, house.images.local(sample))])))
         if isinstance(result, Failure):
             raise ThresherError(result.message)
-        seen = learning.measured([result])[0]
+        seen = learning.measured(house, model, [result])[0]
         house.pool.save_predictions([seen])
     return sample, seen
 

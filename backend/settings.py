@@ -148,9 +148,101 @@ class Settings(BaseSettings):
         description="Images sent to people in one round.",
     )
     strategy: str = Field(
-        "top_n",
+        "uncertainty_herding",
         validation_alias=_names("THRESHER_STRATEGY"),
         description="How a round chooses, by a name that `thresher ask --help` lists.",
+    )
+    measure: str = Field(
+        "entropy",
+        validation_alias=_names("THRESHER_MEASURE"),
+        description="What makes an image uncertain, by a name that `thresher ask --help` lists.",
+    )
+    aggregate: str = Field(
+        "topk",
+        validation_alias=_names("THRESHER_AGGREGATE"),
+        description="How an image's boxes become one number: topk, max, mean, sum, or cost (per second).",
+    )
+    balance: float = Field(
+        0.0,
+        ge=0.0,
+        le=1.0,
+        validation_alias=_names("THRESHER_BALANCE"),
+        description="How much more doubts about rare labels count, from 0 (no more) to 1.",
+    )
+    audit_share: float = Field(
+        0.1,
+        ge=0.0,
+        le=0.5,
+        validation_alias=_names("THRESHER_AUDIT_SHARE"),
+        description="Share of a round drawn at random and answered without the model's boxes.",
+    )
+    free_share: float = Field(
+        0.1,
+        ge=0.0,
+        le=0.5,
+        validation_alias=_names("THRESHER_FREE_SHARE"),
+        description="Share of a round kept for images that somebody requested.",
+    )
+    clusters: int = Field(
+        0,
+        ge=0,
+        le=100,
+        validation_alias=_names("THRESHER_CLUSTERS"),
+        description="Groups of look-alikes that each person is led through in turn; 0: by doubt alone.",
+    )
+    double_labels: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        validation_alias=_names("THRESHER_DOUBLE_LABELS"),
+        description="Labels whose errors are costly, separated by commas: two people see such images.",
+    )
+    auto_error: float | None = Field(
+        None,
+        gt=0.0,
+        lt=1.0,
+        validation_alias=_names("THRESHER_AUTO_ERROR"),
+        description="Share of wrong images allowed among those accepted without a person; empty: none is.",
+    )
+    auto_doubt: float = Field(
+        0.1,
+        gt=0.0,
+        lt=1.0,
+        validation_alias=_names("THRESHER_AUTO_DOUBT"),
+        description="Chance that this share is exceeded all the same.",
+    )
+    recheck_share: float = Field(
+        0.1,
+        gt=0.0,
+        le=1.0,
+        validation_alias=_names("THRESHER_RECHECK_SHARE"),
+        description="Share of accepted images that people are asked about all the same.",
+    )
+    stream_budget: float | None = Field(
+        None,
+        gt=0.0,
+        lt=1.0,
+        validation_alias=_names("THRESHER_STREAM_BUDGET"),
+        description="Share of a stream's images that people may be asked about; empty: there is no stream.",
+    )
+    stream_burst: float = Field(
+        30.0,
+        ge=1.0,
+        validation_alias=_names("THRESHER_STREAM_BURST"),
+        description="Images of a stream that may be asked about in a row, at most.",
+    )
+    stream_strategy: str = Field(
+        "quantile",
+        validation_alias=_names("THRESHER_STREAM_STRATEGY"),
+        description="How a stream chooses: quantile, vessal, random, fixed, variable or split.",
+    )
+    stream_limits: str = Field(
+        "",
+        validation_alias=_names("THRESHER_STREAM_LIMITS"),
+        description="Most images asked in a time, such as minutely=5, daily=1000, daily/garbage=50.",
+    )
+    stream_import: Literal["asked", "all"] = Field(
+        "asked",
+        validation_alias=_names("THRESHER_STREAM_IMPORT"),
+        description="Which images of a stream become tasks.",
     )
     holdout_share: float = Field(
         0.1,
@@ -181,7 +273,7 @@ class Settings(BaseSettings):
         description="How often the worker compares the ledger with Label Studio.",
     )
 
-    @field_validator("media_hosts", mode="before")
+    @field_validator("media_hosts", "double_labels", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return (

@@ -16,6 +16,9 @@ from pool.boxes import upright as hull
 from pool.schema import Annotation, Box, Consensus, NotReady, Region, Sample, Snapshot
 from pool.store import Pool
 
+MACHINE = ("accept", "user")
+"""Where the ledger remembers who writes the annotations that no person made."""
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -25,25 +28,34 @@ class Row:
     regions: tuple[Region, ...]
 
 
-def labelled(annotations: Sequence[Annotation]) -> dict[str, list[Annotation]]:
-    """Annotations that count as labels, by sample: skipped ones do not."""
+def labelled(
+    pool: Pool, project: int, samples: Sequence[str] | None = None, *, people: bool = False
+) -> dict[str, list[Annotation]]:
+    """Annotations that count as labels, by sample: skipped ones do not.
+
+    What was accepted without a person counts only while no person answered; with ``people`` never.
+    """
+    machine = {str(name) for name in (pool.state(*MACHINE) or {}).values()}
     by_sample: dict[str, list[Annotation]] = defaultdict(list)
-    for annotation in annotations:
+    accepted: dict[str, list[Annotation]] = defaultdict(list)
+    for annotation in pool.annotations(project, samples):
         if not annotation.skipped:
-            by_sample[annotation.sample].append(annotation)
-    return by_sample
+            whose = accepted if annotation.annotator in machine else by_sample
+            whose[annotation.sample].append(annotation)
+    return dict(by_sample) if people else {**accepted, **by_sample}
 
 
 def rows(
-    pool: Pool, project: int, *, holdout: bool, labels: Sequence[str]
+    pool: Pool, project: int, *, holdout: bool, labels: Sequence[str], people: bool = False
 ) -> tuple[list[Row], Counter[str]]:
     """Every labelled image on one side of the split, with what its annotators say together.
 
     Starred annotations (``ground_truth``) override the others. An image with a box of no label, or of
     one that the project does not have, is left out as a whole: without that box it would teach that
-    nothing is there. The second part of the answer counts those boxes by label.
+    nothing is there. The second part of the answer counts those boxes by label. ``people`` leaves out
+    what was accepted without a person.
     """
-    answers = labelled(pool.annotations(project))
+    answers = labelled(pool, project, people=people)
     samples = pool.samples(list(answers))
     known = set(labels)
     wanted = [s for s in sorted(answers) if samples[s].holdout is holdout]

@@ -6,7 +6,7 @@ import logging
 import threading
 from collections.abc import Callable
 
-from backend import heartbeat, loop
+from backend import heartbeat, loop, streaming
 from backend.house import House, Job
 from backend.workflows import Executor
 from pool.schema import ThresherError
@@ -46,16 +46,17 @@ def _repeat(stop: threading.Event, every: float, duty: Callable[[], None]) -> No
 
 
 def drain(executor: Executor) -> None:
-    """Take waiting events into the ledger and queue the jobs they call for."""
+    """Take waiting events into the ledger and queue the jobs they call for, and what streams kept."""
     from backend.studio.collect import drain as take
-
-    if not executor.house.pool.inbox_size():
-        return
 
     def queue(kind: str, project: int) -> None:
         log.info("queued %s", executor.jobs.start(kind, project))
 
-    take(executor.house.pool, queue)
+    if executor.house.pool.inbox_size():
+        take(executor.house.pool, queue)
+    for project in executor.house.pool.projects():
+        if streaming.due(executor.house, project.id) and not executor.jobs.busy(project.id, "deliver"):
+            queue("deliver", project.id)
 
 
 def compare(executor: Executor) -> None:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from backend import loop
+from backend.asking import wish
 from backend.house import House, Job, Stopped
 from backend.settings import Settings
 from pool.schema import BadInput, Progress, StudioError, ThresherError, UnknownRecord
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("thresher.jobs")
 
 QUEUE = "jobs"
-VERSION = "1"  # raised when steps change their order or meaning: jobs of another version are not resumed
+VERSION = "2"  # raised when steps change their order or meaning: jobs of another version are not resumed
 TELL_SECONDS = 0.25
 Report = dict[str, Any]
 Step = tuple[str, Callable[[House, int, Job, Mapping[str, Any]], Report]]
@@ -37,7 +38,9 @@ LOOK: tuple[Step, ...] = (
     ("adopt", lambda house, project, job, _: loop.adopt(house, project, job)),
     ("prelabel", lambda house, project, job, _: loop.prelabel(house, project, job)),
     ("push", lambda house, project, job, _: loop.push(house, project, job)),
+    ("stream", lambda house, project, job, _: loop.stream(house, project, job)),
 )
+CALIBRATE: Step = ("calibrate", lambda house, project, job, _: loop.calibrate(house, project, job))
 COLLECT: tuple[Step, ...] = (
     (
         "collect",
@@ -62,17 +65,24 @@ LEARN: tuple[Step, ...] = (
         lambda house, project, job, given: loop.promote(house, project, given["train"]["candidate"], job),
     ),
     ("prelabel", lambda house, project, job, _: loop.prelabel(house, project, job)),
+    CALIBRATE,
     ("push", lambda house, project, job, _: loop.push(house, project, job)),
 )
 WORKFLOWS: dict[str, tuple[Step, ...]] = {
     "prelabel": LOOK,
     "ask": (
         *LOOK,
+        CALIBRATE,
         (
             "ask",
-            lambda house, project, job, given: loop.ask(
-                house, project, int(given["size"]), job, given.get("strategy")
-            ),
+            lambda house, project, job, given: loop.ask(house, project, wish(house.settings, given), job),
+        ),
+    ),
+    "deliver": (("deliver", lambda house, project, job, _: loop.deliver(house, project, job)),),
+    "undo": (
+        (
+            "undo",
+            lambda house, project, job, given: loop.undo(house, project, given["round"], job),
         ),
     ),
     "collect": COLLECT,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-from sqlalchemy import Select, delete, exists, select
+from sqlalchemy import Select, bindparam, delete, exists, select, update
 
 from pool import _signals
 from pool.database import Database, Refers, chunks, upsert
-from pool.rows import FAILURES, PREDICTIONS
+from pool.rows import FAILURES, PREDICTIONS, UNCERTAINTY
 from pool.schema import Failure, Prediction
 from pool.tables import failures, models, predictions, samples, tasks
 
@@ -68,6 +68,18 @@ def uncertainties(db: Database, project: int, version: str) -> dict[str, float]:
     )
     with db.read() as connection:
         return {row[0]: row[1] for row in connection.execute(query.order_by(predictions.c.sample))}
+
+
+def set_uncertainties(db: Database, version: str, values: Mapping[str, float], measure: str) -> None:
+    change = (
+        update(predictions)
+        .where(predictions.c.model_version == version, predictions.c.sample == bindparam("_sample"))
+        .values(uncertainty=bindparam("_value"), measure=measure)
+    )
+    for part in chunks(sorted(values)):
+        rows = [{"_sample": sample, "_value": UNCERTAINTY.write(values[sample])} for sample in part]
+        with db.write() as connection:
+            connection.execute(change, rows)
 
 
 def record_failures(

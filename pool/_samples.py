@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import and_, bindparam, delete, exists, func, or_, select, update
 
 from pool.database import Database, Refers, add, chunks
-from pool.rows import SAMPLES, TASKS
+from pool.rows import PHASH, SAMPLES, TASKS
 from pool.schema import BadInput, Sample, Task, UnknownRecord
 from pool.tables import annotations as answers
 from pool.tables import decisions, projects, rounds, samples, tasks
@@ -102,7 +102,15 @@ def of_project(db: Database, project: int) -> list[Task]:
         return TASKS.load(connection.execute(query))
 
 
-def waiting(db: Database, project: int) -> dict[str, tuple[bool, int]]:
+class Waiting(NamedTuple):
+    """An image that wants an answer perhaps: is it holdout, how many people answered, how it looks."""
+
+    holdout: bool
+    people: int
+    phash: int
+
+
+def waiting(db: Database, project: int) -> dict[str, Waiting]:
     live = and_(
         answers.c.project == project,
         answers.c.sample == tasks.c.sample,
@@ -116,15 +124,17 @@ def waiting(db: Database, project: int) -> dict[str, tuple[bool, int]]:
     )
     people = func.count(answers.c.annotator.distinct())
     query = (
-        select(tasks.c.sample, samples.c.holdout, people)
+        select(tasks.c.sample, samples.c.holdout, people, samples.c.phash)
         .join(samples, samples.c.id == tasks.c.sample)
         .outerjoin(answers, live)
         .where(tasks.c.project == project, ~open_round)
-        .group_by(tasks.c.sample, samples.c.holdout)
+        .group_by(tasks.c.sample, samples.c.holdout, samples.c.phash)
         .order_by(tasks.c.sample)
     )
     with db.read() as connection:
-        return {row[0]: (bool(row[1]), row[2]) for row in connection.execute(query)}
+        return {
+            row[0]: Waiting(bool(row[1]), row[2], PHASH.read(row[3])) for row in connection.execute(query)
+        }
 
 
 def mark_asked(db: Database, project: int, overlaps: Mapping[int, int]) -> None:

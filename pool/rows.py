@@ -121,6 +121,7 @@ WORDS = Codec(dump, lambda text: tuple(json.loads(text)))
 MAPPING = Codec(lambda value: dump(dict(value)), json.loads)
 REGIONS = Codec(dump_regions, load_regions)
 PHASH = Codec(_phash, lambda value: value % (1 << 64))
+UNCERTAINTY = _share("uncertainty")
 CHANGE = Codec(_change, lambda text: None if text is None else Change(*json.loads(text)))
 
 
@@ -176,7 +177,7 @@ MODELS = Mapper(ModelVersion, {"classes": WORDS, "metrics": MAPPING})
 FAILURES = Mapper(Failure)
 ANNOTATIONS = Mapper(Annotation, {"regions": REGIONS, "change": CHANGE})
 ROUNDS = Mapper(Round)
-DECISIONS = Mapper(Decision, {"uncertainty": _share("uncertainty"), "p_select": _share("p_select")})
+DECISIONS = Mapper(Decision, {"uncertainty": UNCERTAINTY, "p_select": _share("p_select")})
 CONSENSUS = Mapper(Consensus, {"score": _share("score"), "regions": REGIONS, "annotators": WORDS})
 SNAPSHOTS = Mapper(Snapshot, {"manifest": MAPPING})
 EVENTS = Mapper(Event, {"body": MAPPING})
@@ -187,7 +188,7 @@ PREDICTIONS = Mapper(
         "regions": REGIONS,
         "classes": WORDS,
         "background": _share("background"),
-        "uncertainty": _share("uncertainty"),
+        "uncertainty": UNCERTAINTY,
     },
     skip=frozenset({"probs", "embedding", "box_embeddings", "localisation", "disagreement"}),
 )

@@ -47,6 +47,10 @@ class BadInput(ThresherError):
         text = f"{field} must be {expected}, but got {got!r}."
         super().__init__(f"{text} {fix}" if fix else text)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Without this an error could not come home from another process: it is made of four parts.
+        return type(self), (self.field, self.expected, self.got, self.fix)
+
 
 class UnknownRecord(ThresherError):
     """The ledger does not hold what was asked for."""

@@ -31,6 +31,7 @@ from pool import (
     _signals,
     _states,
 )
+from pool._samples import Waiting as Waiting
 from pool._states import State
 from pool.columns import Columns
 from pool.database import Database
@@ -225,16 +226,17 @@ class Pool:
         """Samples of the project's tasks with neither a prediction nor a failure of this version."""
         return _predictions.unpredicted(self._db, project, model_version)
 
-    def waiting(self, project: int) -> dict[str, tuple[bool, int]]:
-        """Samples of tasks that no open round asks about: are they holdout, how many people answered.
-
-        Who skips an image has answered.
-        """
+    def waiting(self, project: int) -> dict[str, Waiting]:
+        """Samples of tasks that no open round asks about; who skips an image has answered."""
         return _samples.waiting(self._db, project)
 
     def uncertainties(self, project: int, model_version: str) -> dict[str, float]:
         """Uncertainty in [0, 1], higher = more worth a human, of the project's predicted samples."""
         return _predictions.uncertainties(self._db, project, model_version)
+
+    def set_uncertainties(self, model_version: str, values: Mapping[str, float], measure: str) -> None:
+        """Write a version's uncertainties anew, by sample; what it has not predicted is passed over."""
+        _predictions.set_uncertainties(self._db, model_version, values, measure)
 
     def record_failures(
         self, failures: Sequence[Failure], project: int | None = None, model_version: str | None = None

@@ -15,9 +15,14 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from pool.schema import BadInput
+
+STEP = 0.02
+"""Share of the pool between two thresholds."""
+MARGIN = 2.0
+"""Images that the strictest threshold accepts, for each one that a promise without a fault needs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,3 +102,32 @@ def needed(wrong: int, alpha: float, delta: float) -> int:
         middle = (low + high) // 2
         low, high = (middle, high) if chance(wrong, middle, alpha) > delta else (low, middle)
     return high
+
+
+def broken(wrong: int, checked: int, alpha: float, delta: float) -> bool:
+    """Does what was checked of the accepted images speak against the promise?
+
+    True where ``wrong`` or more of ``checked`` would be found in no more than ``delta`` of all cases if
+    ``alpha`` of the accepted images were wrong: an exact binomial test.
+
+    >>> broken(0, 10, 0.05, 0.1), broken(3, 10, 0.05, 0.1)
+    (False, True)
+    """
+    return wrong > 0 and 1.0 - chance(wrong - 1, checked, alpha) <= delta
+
+
+def walk(confidence: ArrayLike, labelled: int, alpha: float, delta: float) -> NDArray[np.float64]:
+    """Thresholds for `promise`, the strictest first: quantiles of the confidence of the unlabelled pool.
+
+    The strictest accepts about `MARGIN` times as many of the ``labelled`` images as a promise needs at
+    least, or chance would often leave too few of them and end the walk where it begins; from there they go
+    down in steps of a fiftieth of the pool. Of the labels nothing is used, as it must be. Empty where there
+    are too few labelled images for any promise, or no image with a confidence above 0.
+    """
+    sure = np.asarray(confidence, dtype=np.float64)
+    least = needed(0, alpha, delta) / max(labelled, 1)
+    if least > 1 or not (sure > 0).any():
+        return np.zeros(0)
+    shares = np.clip(np.arange(min(MARGIN * least, 1.0), 1 + STEP, STEP), 0, 1)
+    found = np.unique(np.quantile(sure, 1 - shares))[::-1]
+    return np.asarray(found[found > 0])

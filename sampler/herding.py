@@ -62,7 +62,9 @@ def herding(
     Raises:
         BadInput: a count or the radius is out of range, or the arrays do not fit.
     """
-    pool = as_points("points", points)
+    pool = np.asanyarray(points)
+    if pool.ndim != 2 or pool.shape[1] == 0:
+        raise BadInput("points", "of shape (n, d)", pool.shape)
     weights = _weights(uncertainty, len(pool))
     known = np.zeros((0, pool.shape[1]), np.float32) if context is None else as_points("context", context)
     if known.shape[1] != pool.shape[1]:
@@ -80,9 +82,10 @@ def herding(
     seen = _some(len(pool), reference, draw)
     rivals = _rivals(weights, max(candidates, wanted), draw)
     width = radius or _radius(known, draw)
-    targets = unit(pool[seen])
+    # Only what is looked at is brought to float32: a pool in half precision stays as it is.
+    targets = unit(as_points("points", pool[seen]))
     covered = _covered(targets, known, width)
-    kernel = _kernel(unit(pool[rivals]), targets, width)
+    kernel = _kernel(unit(as_points("points", pool[rivals])), targets, width)
     return rivals[_greedy(kernel, weights[seen], covered, weights[rivals], wanted)]
 
 

@@ -6,6 +6,7 @@ import unicodedata
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from pool.schema import BadInput, Prediction, Region, Route
 from sampler.uncertainty import binary_entropy
@@ -16,8 +17,11 @@ NEAR = 0.2
 WHISPER = 0.005
 """Weakest hint worth a number: below it two decimals would show 0.00."""
 
+LONGEST = 140
+"""Longest sentence in characters; what does not fit is left out, the least telling part first."""
+
 LABEL_LONGEST = 40
-"""Longest label quoted, in characters, so that the whole sentence stays within 140."""
+"""Longest label quoted, in characters."""
 
 UNKNOWN = "unknown"
 NOTHING = "No box found, and no hint of one"
@@ -25,29 +29,60 @@ NOTHING = "No box found, and no hint of one"
 Reason = Callable[[Prediction | None, float], str]
 
 
-def route(
-    *, holdout: bool, selected: bool, uncertainty: float = 1.0, auto_threshold: float | None = None
-) -> Route:
+def route(*, holdout: bool, selected: bool, double: bool = False, sure: bool = False) -> Route:
     """Who labels an image.
 
     Holdout images always go to two people: they measure the model, so nothing that the model says
     may decide about them. Selected images go to a person even where the model is sure, or nobody
-    would ever check it. Of the rest, those at or below ``auto_threshold`` need nobody; without a
-    threshold (no calibration data yet) none is taken on trust.
-
-    Args:
-        uncertainty: in [0, 1], higher = more worth a human; one that is no number is never trusted.
-        auto_threshold: highest uncertainty that is accepted unseen, on the same scale.
+    would ever check it; to two where an error is costly (``double``). Of the rest those that the model
+    is ``sure`` of (see `sampler.guarantee`) need nobody.
     """
     if holdout:
         return "double"
-    if not selected and auto_threshold is not None and uncertainty <= auto_threshold:
+    if sure and not selected:
         return "auto"
-    return "human"
+    return "double" if double else "human"
+
+
+def confidence(
+    scores: ArrayLike, starts: ArrayLike, background: ArrayLike, floor: float
+) -> NDArray[np.float64]:
+    """How sure the model is of all it would draw, and of having missed nothing: (n,) in [0, 1].
+
+    min(weakest box drawn, 1 - strongest that was not drawn), by the model's own scores: any order of
+    images will do for a promise that people's labels test. An image on which nothing is drawn is 0: that
+    nothing is there is never taken on trust.
+
+    Args:
+        scores: (m,) of the boxes, image after image.
+        starts: (n + 1,) where each image's boxes begin, and the end.
+        background: (n,) the strongest score that is no box.
+        floor: boxes from this score on are drawn.
+
+    Raises:
+        BadInput: the arrays do not fit.
+    """
+    boxes, bounds = np.asarray(scores, dtype=np.float64), np.asarray(starts, dtype=np.intp)
+    quiet = np.asarray(background, dtype=np.float64)
+    if bounds.shape != (len(quiet) + 1,) or bounds[-1] != len(boxes):
+        raise BadInput("starts", f"{len(quiet) + 1} places up to {len(boxes)}", bounds[-3:])
+    image = np.repeat(np.arange(len(quiet)), np.diff(bounds))
+    drawn = boxes >= floor
+    weakest = np.full(len(quiet), np.inf)
+    np.minimum.at(weakest, image[drawn], boxes[drawn])
+    missed = quiet.copy()
+    np.maximum.at(missed, image[~drawn], np.nan_to_num(boxes[~drawn], nan=1.0))
+    return np.where(np.isfinite(weakest), np.clip(np.minimum(weakest, 1.0 - missed), 0.0, 1.0), 0.0)
 
 
 def explain(
-    prediction: Prediction | None, uncertainty: float, route: Route, lane: str | None = None
+    prediction: Prediction | None,
+    uncertainty: float,
+    route: Route,
+    lane: str | None = None,
+    *,
+    novel: bool = False,
+    rare: str | None = None,
 ) -> str:
     """One sentence for annotators, at most 140 characters, plain text without markup.
 
@@ -56,19 +91,26 @@ def explain(
         uncertainty: in [0, 1], of that prediction.
         route: where the image goes.
         lane: which lane took it, a name in `REASONS`; by default the one the route implies.
+        novel: nothing that is labelled looks like it.
+        rare: a label on it of which few boxes are known.
 
     Raises:
         BadInput: an unknown lane.
     """
-    if route == "auto":
-        return f"Accepted without a person: uncertainty {_number(uncertainty)}"
     name = lane if lane is not None else ("holdout" if route == "double" else "strategy")
+    if route == "auto":
+        name = "auto"
     if name not in REASONS:
         raise BadInput("lane", f"one of {', '.join(REASONS)}", name)
-    reason = REASONS[name](prediction, uncertainty)
-    if route == "double" and name == "strategy":
-        return f"Second opinion wanted. {reason}"
-    return reason
+    parts = [REASONS[name](prediction, uncertainty)]
+    if name in ("strategy", "free"):
+        parts += ["unlike anything labelled"] if novel else []
+        parts += [f"rare class “{plain(rare)}”"] if rare else []
+        if route == "double":
+            parts[0] = f"Second opinion wanted. {parts[0]}"
+    while len("; ".join(parts)) > LONGEST and len(parts) > 1:
+        parts.pop()
+    return "; ".join(parts)
 
 
 def _doubts(prediction: Prediction | None, uncertainty: float) -> str:
@@ -90,21 +132,41 @@ def _holdout(prediction: Prediction | None, uncertainty: float) -> str:
     return "Holdout image: two people draw it from nothing, so that it measures the model"
 
 
+def _auto(prediction: Prediction | None, uncertainty: float) -> str:
+    return f"Accepted without a person: uncertainty {_number(uncertainty)}"
+
+
+def _recheck(prediction: Prediction | None, uncertainty: float) -> str:
+    return "The model is sure of this image: drawn from nothing, it shows whether the model is right"
+
+
+def _free(prediction: Prediction | None, uncertainty: float) -> str:
+    return "Somebody asked for this image"
+
+
 def _random(prediction: Prediction | None, uncertainty: float) -> str:
     return "Picked at random to keep the measurement honest"
 
 
-REASONS: dict[str, Reason] = {"strategy": _doubts, "holdout": _holdout, "random": _random}
+REASONS: dict[str, Reason] = {
+    "strategy": _doubts,
+    "holdout": _holdout,
+    "random": _random,
+    "audit": _random,
+    "free": _free,
+    "recheck": _recheck,
+    "auto": _auto,
+}
 
 
 def _quoted(region: Region) -> str:
-    label = _plain(region.label or "")
+    label = plain(region.label or "")
     name = f"“{label}”" if label else "a box without a name"
     number = _number(region.score)
     return f"{name}, score unknown" if number == UNKNOWN else f"{name} at {number}"
 
 
-def _plain(label: str) -> str:
+def plain(label: str) -> str:
     """A label that cannot break the sentence: one line, no control or direction marks, no markup."""
     line = " ".join("".join(map(_plain_character, label)).split())
     return line if len(line) <= LABEL_LONGEST else f"{line[: LABEL_LONGEST - 1].rstrip()}…"

@@ -13,8 +13,10 @@ name, or registered for everybody as an entry point of the group ``thresher.stra
 | the model is unsure, and not of the same thing forty times | ``uncertainty_herding`` (default) |
 | nothing is labelled yet: cover the pool | ``max_herding`` |
 | the model is unsure, nothing else | ``top_n`` |
+| the most for each label, where boxes have feature vectors | ``ppal`` |
 | very large pools, rare classes | ``clasp`` |
 | as unlike as possible, novelties, no look-alikes | ``core_set`` |
+| nothing is labelled yet: what is typical of each kind of picture | ``typiclust`` |
 | what a strategy must beat | ``random``, ``count`` |
 
 No strategy beats the entropy of `top_n` everywhere; `random` and `count` are there to be compared with.
@@ -33,7 +35,9 @@ from pool.schema import BadInput
 from sampler.clasp import clasp
 from sampler.farthest import farthest_first
 from sampler.herding import herding
+from sampler.ppal import DELTA, MOST, BoxColumns, ppal
 from sampler.selection import Indices, Rng, random_n, top_n
+from sampler.typiclust import typiclust
 
 GROUP = "thresher.strategies"
 DEFAULT = "uncertainty_herding"
@@ -46,7 +50,11 @@ class Signals:
     ``uncertainty`` (n,) in [0, 1], higher = more worth a human. ``embedding`` (n, d), alike images
     near each other. ``context`` (m, d), embeddings of images that have labels already.
     ``boxes`` (n,) how many boxes the model sees. ``kind`` (n,) the class that an image's doubt is
-    about, as a number; -1 where no box says so. ``turn`` is the number of batches chosen before.
+    about, as a number; -1 where no box says so. ``phash`` (n,) perceptual hashes, by which look-alikes
+    are known. ``turn`` is the number of batches chosen before.
+
+    For `ppal`: ``difficulty`` (n,) 0 or more, the doubts weighted by how badly their classes are
+    detected, and ``detail``, which gives the boxes of some images when asked for them.
     """
 
     uncertainty: NDArray[np.floating]
@@ -54,7 +62,10 @@ class Signals:
     context: NDArray[np.floating] | None = None
     boxes: NDArray[np.integer] | None = None
     kind: NDArray[np.integer] | None = None
+    phash: NDArray[np.uint64] | None = None
     turn: int = 0
+    difficulty: NDArray[np.floating] | None = None
+    detail: Callable[[Indices], BoxColumns] | None = None
 
     def __post_init__(self) -> None:
         n = np.shape(self.uncertainty)
@@ -62,7 +73,7 @@ class Signals:
             raise BadInput(
                 "uncertainty", "a row of finite numbers", self.uncertainty, "Score the images again."
             )
-        for name in ("embedding", "boxes", "kind"):
+        for name in ("embedding", "boxes", "kind", "phash", "difficulty"):
             values = getattr(self, name)
             if values is not None and len(values) != n[0]:
                 raise BadInput(name, f"one entry for each of {n[0]} images", np.shape(values))
@@ -72,12 +83,16 @@ class Signals:
 
     def of(self, images: Indices) -> Signals:
         """The same of some of the images."""
+        detail = self.detail
         return replace(
             self,
             uncertainty=self.uncertainty[images],
             embedding=None if self.embedding is None else self.embedding[images],
             boxes=None if self.boxes is None else self.boxes[images],
             kind=None if self.kind is None else self.kind[images],
+            phash=None if self.phash is None else self.phash[images],
+            difficulty=None if self.difficulty is None else self.difficulty[images],
+            detail=None if detail is None else lambda some: detail(images[some]),
         )
 
 
@@ -162,12 +177,29 @@ def _clasp(signals: Signals, k: int, rng: Rng) -> Indices:
     return clasp(signals.uncertainty, k, rng, kind=signals.kind, turn=signals.turn)
 
 
+def _ppal(signals: Signals, k: int, rng: Rng) -> Indices:
+    if signals.detail is None:
+        return _uncertainty_herding(signals, k, rng)
+    utility = signals.uncertainty if signals.difficulty is None else signals.difficulty
+    rivals = top_n(utility, max(k, min(DELTA * k, MOST)), rng)
+    embedding = None if signals.embedding is None else signals.embedding[rivals]
+    return rivals[ppal(utility[rivals], k, rng, boxes=signals.detail(rivals), embedding=embedding)]
+
+
+def _typiclust(signals: Signals, k: int, rng: Rng) -> Indices:
+    if signals.embedding is None:
+        return _random(signals, k, rng)
+    return typiclust(signals.embedding, k, rng, context=signals.context)
+
+
 STRATEGIES: dict[str, Strategy] = {
     "uncertainty_herding": _uncertainty_herding,
     "max_herding": _max_herding,
     "top_n": _top_n,
+    "ppal": _ppal,
     "clasp": _clasp,
     "core_set": _core_set,
+    "typiclust": _typiclust,
     "random": _random,
     "count": _count,
 }

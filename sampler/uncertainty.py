@@ -1,158 +1,42 @@
-"""How unsure a detector is of an image: measures per box, then one number per image.
+"""How unsure a detector is of an image: a measure of each box, then one number per image.
 
-A detector's class scores are sigmoids: each asks "is this class here?" on its own and they do not
-sum to 1. Every measure below therefore treats a box as a question with the answers "this class",
-"another class" and "nothing", and is highest where two answers are equally likely. All of them lie
-in [0, 1], higher = more worth a human, and so does every image number made of them.
+All numbers lie in [0, 1], higher = more worth a human. Scores are taken as they are: who wants doubts that
+mean what they say calibrates the scores first and hands them in as `Evidence`.
 
 An image in which nothing passed the confidence floor counts as one box whose score is
 `Prediction.background`, the strongest score below the floor: a missed object that still whispers is
-asked about. Where the detector whispers nothing at all the number is 0, and no uncertainty can find
-that miss: the lane of images drawn at random is there for it.
-
-A score that is no number counts as 0.5: what cannot be read is shown to a person.
+asked about. Of that box there is no edge and no second opinion; whatever else a measure asks of it is
+answered by the entropy of its score. Where the detector whispers nothing at all the number is 0, and no
+uncertainty can find that miss: the lane of images drawn at random is there for it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pool.schema import BadInput, Prediction
+from sampler.aggregates import AGGREGATES, Starts
+from sampler.effort import DEFAULT, Effort, seconds
+from sampler.measures import MEASURES, Array, Evidence, binary_entropy, probabilities
 
-Array = NDArray[np.float64]
-Starts = NDArray[np.intp]
+__all__ = ["AGGREGATES", "MEASURES", "Evidence", "binary_entropy", "combine", "gather", "score"]
+
 T = TypeVar("T")
 
-TOP_K = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """What is known of n boxes, image after image.
-
-    ``scores`` (n,) are the boxes' confidences. ``probs`` (n, classes) are their class
-    probabilities, zero where a model has fewer classes than another; None where nothing but the
-    score was kept.
-    """
-
-    scores: Array
-    probs: Array | None = None
-
-
-Measure = Callable[[Evidence], Array]
-Aggregate = Callable[[Array, Starts], Array]
-
-
-def probabilities(values: ArrayLike) -> Array:
-    """Values as float64 in [0, 1]: what lies outside is clipped, what is no number becomes 0.5."""
-    p = np.asarray(values, dtype=np.float64)
-    return np.clip(np.where(np.isnan(p), 0.5, p), 0.0, 1.0)
-
-
-def binary_entropy(p: ArrayLike) -> Array:
-    """Entropy in bits of a yes-or-no question with probability ``p`` (any shape): 1 at p = 0.5.
-
-    H(p) = -p log2 p - (1 - p) log2 (1 - p), Shannon 1948; 0 at p = 0 and p = 1.
-    """
-    yes = probabilities(p)
-    bits = np.zeros_like(yes)
-    for part in (yes, 1.0 - yes):
-        bits -= part * np.log2(part, where=part > 0.0, out=np.zeros_like(part))
-    return np.clip(bits, 0.0, 1.0)
-
-
-def least_confidence(p: ArrayLike) -> Array:
-    """Twice the chance that the likelier of "there" and "not there" is wrong: 2 min(p, 1 - p).
-
-    The textbook's 1 - p is for softmax scores, where some class must be right; of a sigmoid it
-    would call an empty street (p = 0) the most uncertain image of all.
-    """
-    yes = probabilities(p)
-    return 2.0 * np.minimum(yes, 1.0 - yes)
-
-
-def margin(probs: ArrayLike) -> Array:
-    """1 - (best answer - second best), over the classes and "nothing"; ``probs`` (n, classes) -> (n,).
-
-    "Nothing" has the probability 1 - the best class, so a row is uncertain both when two classes
-    claim a box and when one class claims it half-heartedly. With one class it equals
-    `least_confidence`.
-
-    Raises:
-        BadInput: ``probs`` is no table with at least one column.
-    """
-    rows = probabilities(probs)
-    if rows.ndim != 2 or rows.shape[1] == 0:
-        raise BadInput("probs", "of shape (n, classes) with at least one class", rows.shape)
-    best = rows.max(axis=1)
-    answers = np.column_stack([rows, 1.0 - best])
-    top = np.partition(answers, answers.shape[1] - 2, axis=1)[:, -2:]
-    return 1.0 - (top[:, 1] - top[:, 0])
-
-
-def _margin(evidence: Evidence) -> Array:
-    return margin(evidence.scores[:, None] if evidence.probs is None else evidence.probs)
-
-
-MEASURES: dict[str, Measure] = {
-    "entropy": lambda evidence: binary_entropy(evidence.scores),
-    "least_confidence": lambda evidence: least_confidence(evidence.scores),
-    "margin": _margin,
-}
-
-
-def _maximum(values: Array, starts: Starts) -> Array:
-    """The most uncertain box speaks for the image; one odd box is enough."""
-    return np.asarray(np.maximum.reduceat(values, starts))
-
-
-def _mean(values: Array, starts: Starts) -> Array:
-    """The average box speaks for the image; a doubt drowns among clear boxes."""
-    return np.asarray(np.add.reduceat(values, starts) / _lengths(values, starts))
-
-
-def topk(values: Array, starts: Starts, k: int = TOP_K) -> Array:
-    """The mean of the ``k`` most uncertain boxes, or of all where there are fewer.
-
-    Raises:
-        BadInput: ``k`` is below 1.
-    """
-    if k < 1:
-        raise BadInput("k", "1 or more", k)
-    lengths = _lengths(values, starts)
-    image = np.repeat(np.arange(starts.size), lengths)
-    total, left = np.zeros(starts.size), values.copy()
-    for _ in range(min(k, int(lengths.max()))):  # a few maxima cost a tenth of a sort
-        best = np.maximum.reduceat(left, starts)
-        total += np.maximum(best, 0.0)
-        at = np.flatnonzero(left == best[image])
-        left[at[np.diff(image[at], prepend=-1) > 0]] = -1.0  # one box of each image, used up
-    return np.asarray(total / np.minimum(lengths, k))
-
-
-def _total(values: Array, starts: Starts) -> Array:
-    """The sum s of all boxes as s / (1 + s), in [0, 1): the order is the sum's own.
-
-    It prefers crowded images, which hold more doubts and cost people more time.
-    """
-    total = np.add.reduceat(values, starts)
-    return np.asarray(total / (1.0 + total))
-
-
-def _lengths(values: Array, starts: Starts) -> NDArray[np.intp]:
-    return np.diff(starts, append=values.size)
-
-
-AGGREGATES: dict[str, Aggregate] = {"topk": topk, "max": _maximum, "mean": _mean, "sum": _total}
+BLOCK = 1 << 20
+"""Numbers brought to double precision at once: columns of ten million boxes in half precision stay so."""
 
 
 def score(
-    predictions: Sequence[Prediction], measure: str = "entropy", aggregate: str = "topk"
+    predictions: Sequence[Prediction],
+    measure: str = "entropy",
+    aggregate: str = "topk",
+    effort: Effort = DEFAULT,
 ) -> NDArray[np.float64]:
     """Uncertainty of each prediction, (n,) in [0, 1], higher = more worth a human.
 
@@ -160,40 +44,82 @@ def score(
         predictions: of one model, or of several with different classes.
         measure: a name in `MEASURES`, applied to each box.
         aggregate: a name in `AGGREGATES`, applied to each image's boxes.
+        effort: what an image and a box cost people, for the aggregate ``cost``.
 
     Raises:
-        BadInput: an unknown name, or probabilities that do not fit a prediction's boxes.
+        BadInput: an unknown name, a measure of something that no box has, or arrays that do not fit a
+            prediction's boxes.
     """
     evidence, starts = gather(predictions)
-    return combine(evidence, starts, measure, aggregate)
+    return combine(evidence, starts, measure, aggregate, effort)
 
 
 def combine(
-    evidence: Evidence, starts: ArrayLike, measure: str = "entropy", aggregate: str = "topk"
+    evidence: Evidence,
+    starts: ArrayLike,
+    measure: str = "entropy",
+    aggregate: str = "topk",
+    effort: Effort = DEFAULT,
 ) -> NDArray[np.float64]:
     """`score` on arrays: image i owns the boxes from ``starts[i]`` up to the next start.
 
-    Every image owns at least one box; `gather` gives the ones without boxes their background.
+    Every image owns at least one box; `gather` gives the ones without boxes a phantom, which costs no
+    time.
 
     Raises:
-        BadInput: an unknown name, or an image without a box.
+        BadInput: an unknown name, a column that the measure needs and nobody has, columns of different
+            lengths, or an image without a box.
     """
     per_box = _choice("measure", measure, MEASURES)
     per_image = _choice("aggregate", aggregate, AGGREGATES)
+    _check(evidence)
     first = np.asarray(starts, dtype=np.intp)
     bounds = np.append(first, evidence.scores.size)
     if (first.size and bounds[0] != 0) or np.any(np.diff(bounds) < 1):
         raise BadInput("starts", "rising from 0, below the number of boxes", first.tolist()[:10])
-    if first.size == 0:
-        return np.zeros(0)
-    return np.clip(per_image(per_box(evidence), first), 0.0, 1.0)
+    out = np.zeros(first.size)
+    width = 1 if evidence.probs is None else 1 + evidence.probs.shape[1]
+    for images, begin, end in _blocks(bounds, max(BLOCK // width, 1)):
+        some, at = evidence.part(begin, end), first[images] - begin
+        price = seconds(effort, _boxes(some, at)) / effort.image
+        out[images] = per_image(per_box(some), at, price)
+    return np.clip(out, 0.0, 1.0)
+
+
+def _check(evidence: Evidence) -> None:
+    m = evidence.scores.size
+    for name in ("scores", "probs", "localisation", "disagreement", "phantom"):
+        column = getattr(evidence, name)
+        dimensions = 2 if name == "probs" else 1
+        if column is not None and (column.ndim != dimensions or len(column) != m):
+            shape = f"({m}, classes)" if name == "probs" else f"({m},)"
+            raise BadInput(name, f"of shape {shape}", column.shape)
+
+
+def _blocks(bounds: NDArray[np.intp], rows: int) -> Iterator[tuple[slice, int, int]]:
+    """Runs of whole images with about ``rows`` boxes: the images, their first box and the next run's."""
+    cuts = np.searchsorted(bounds, np.arange(0, bounds[-1], rows))
+    edges = np.unique(np.append(cuts, bounds.size - 1)).tolist()
+    for low, high in pairwise(edges):
+        yield slice(low, high), int(bounds[low]), int(bounds[high])
+
+
+def _boxes(evidence: Evidence, starts: Starts) -> NDArray[np.intp]:
+    """Boxes of each image that people see, (n,)."""
+    boxes = np.diff(starts, append=evidence.scores.size)
+    if evidence.phantom is None:
+        return boxes
+    return np.asarray(boxes - np.add.reduceat(evidence.phantom, starts, dtype=np.intp))
 
 
 def gather(predictions: Sequence[Prediction]) -> tuple[Evidence, Starts]:
     """The boxes of all predictions in one row of arrays, and where each image starts.
 
+    A column is None where there are boxes and none of them has it; where only some have it, the others
+    are NaN.
+
     Raises:
-        BadInput: probabilities that do not fit a prediction's boxes.
+        BadInput: arrays that do not fit a prediction's boxes.
     """
     scores: list[float | None] = []
     starts: list[int] = []
@@ -205,25 +131,55 @@ def gather(predictions: Sequence[Prediction]) -> tuple[Evidence, Starts]:
             scores.append(prediction.background)
     first = np.asarray(starts, dtype=np.intp)
     values = np.asarray(scores, dtype=np.float64)  # a score of None becomes NaN
-    return Evidence(values, _rows(predictions, values, first)), first
+    phantom = np.zeros(values.size, dtype=np.bool_)
+    phantom[first[[not p.regions for p in predictions]]] = True
+    evidence = Evidence(
+        values,
+        _probs(predictions, values, first),
+        _column("localisation", predictions, values, first, phantom),
+        _column("disagreement", predictions, values, first, phantom),
+        phantom,
+    )
+    return evidence, first
 
 
-def _rows(predictions: Sequence[Prediction], values: Array, starts: Starts) -> Array | None:
+def _probs(predictions: Sequence[Prediction], values: Array, starts: Starts) -> NDArray[np.float32] | None:
     """Class probabilities of all boxes; a box without any keeps its score as the only class."""
-    width = max((p.probs.shape[-1] for p in predictions if p.probs is not None), default=0)
-    if width == 0:
+    if not any(p.regions for p in predictions):
+        return probabilities(values)[:, None].astype(np.float32)
+    known = [(p, s) for p, s in zip(predictions, starts.tolist(), strict=True) if p.regions]
+    tables = [(_fitting("probs", p, p.probs, 2), s) for p, s in known if p.probs is not None]
+    if not tables:
         return None
-    rows = np.zeros((values.size, width))
-    rows[:, 0] = values
-    for prediction, start in zip(predictions, starts.tolist(), strict=True):
-        count = len(prediction.regions)
-        if prediction.probs is None or count == 0:
-            continue
-        if prediction.probs.ndim != 2 or prediction.probs.shape[0] != count:
-            expected, fix = f"of shape ({count}, classes)", f"Predict {prediction.sample} again."
-            raise BadInput("probs", expected, prediction.probs.shape, fix)
-        rows[start : start + count, : prediction.probs.shape[1]] = prediction.probs
+    rows = np.zeros((values.size, max(1, *(table.shape[1] for table, _ in tables))), dtype=np.float32)
+    rows[:, 0] = probabilities(values)
+    for table, start in tables:
+        rows[start : start + len(table), : table.shape[1]] = table
     return rows
+
+
+def _column(
+    name: str, predictions: Sequence[Prediction], values: Array, starts: Starts, phantom: NDArray[np.bool_]
+) -> Array | None:
+    """One number of each box, as its prediction has it."""
+    column = np.where(phantom, binary_entropy(values), np.nan)
+    found = bool(phantom.all())
+    for prediction, start in zip(predictions, starts.tolist(), strict=True):
+        given = getattr(prediction, name)
+        if given is not None and prediction.regions:
+            column[start : start + len(prediction.regions)] = _fitting(name, prediction, given, 1)
+            found = True
+    return column if found else None
+
+
+def _fitting(
+    name: str, prediction: Prediction, array: NDArray[np.float16], dimensions: int
+) -> NDArray[np.float16]:
+    count = len(prediction.regions)
+    if array.ndim != dimensions or len(array) != count:
+        shape = f"({count}, classes)" if dimensions == 2 else f"({count},)"
+        raise BadInput(name, f"of shape {shape}", array.shape, f"Predict {prediction.sample} again.")
+    return array
 
 
 def _choice(field: str, name: str, choices: Mapping[str, T]) -> T:

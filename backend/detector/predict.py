@@ -26,7 +26,9 @@ from pool.schema import BadImage, BadInput, Box, Failure, NoLabelMap, NotReady, 
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from torch import Tensor
 
+    from backend.detector.anchors import LiveHead
     from backend.detector.signals import Signals
 
 _HALF_MAX = float(np.finfo(np.float16).max)
@@ -84,9 +86,11 @@ class Detector:
     reaches, in the order of those classes: the columns of ``Prediction.probs``. Safe to use from
     several threads; forward passes take turns.
 
-    A ``.pt`` file gives everything. An export (ONNX, OpenVINO, TorchScript) shows no feature maps,
-    so ``embedding`` is None; one that suppresses inside shows one class per box, so its ``probs``
-    hold the score in that label's column and 0 elsewhere.
+    A ``.pt`` file gives everything that its head knows: ``localisation`` is None for YOLO26, whose
+    edges have no distribution, ``disagreement`` for models with one head. An export (ONNX, OpenVINO,
+    TorchScript) shows no feature maps, so ``embedding``, ``box_embeddings`` and these are None; one
+    that suppresses inside shows one class per box, so its ``probs`` hold the score in that label's
+    column and 0 elsewhere.
     """
 
     def __init__(
@@ -100,7 +104,7 @@ class Detector:
             NoLabelMap: ``label_map`` names none of the model's classes.
         """
         self.weights, self.options, self.version = weights, options, version
-        self._backend = _load(weights, options)
+        self._backend, self._head = _load(weights, options)
         set_threads(options.threads)
         self.classes = module_classes(self._backend)
         from backend.detector.signals import LabelSpace
@@ -113,7 +117,6 @@ class Detector:
                 f"None of the classes of {weights.name} is mapped to a label (the map knows {known}): "
                 "connect the project again with these weights."
             )
-        self._head = self._backend.model.model[-1] if self._backend.format == "pt" else None
         self._letterbox = self._make_letterbox()
         self._lock = threading.Lock()
 
@@ -247,6 +250,10 @@ class Detector:
             )
             for order, i in enumerate(np.flatnonzero(real))
         )
+
+        def kept(values: Tensor | None) -> NDArray[np.float16] | None:
+            return None if values is None else _half(values.cpu().numpy()[real])
+
         embedding = signals.embedding
         return Prediction(
             sample=item.sample,
@@ -256,6 +263,9 @@ class Detector:
             background=signals.background,
             probs=signals.probs.cpu().numpy()[real].astype(np.float16),
             embedding=None if embedding is None else _half(embedding.cpu().numpy()),
+            box_embeddings=kept(signals.box_embeddings),
+            localisation=kept(signals.localisation),
+            disagreement=kept(signals.disagreement),
         )
 
     def _make_letterbox(self) -> Any:
@@ -275,21 +285,25 @@ def region_id(sample: str, version: str, order: int) -> str:
     return hashlib.blake2b(f"{sample}\0{version}\0{order}".encode(), digest_size=5).hexdigest()
 
 
-def _load(weights: Path, options: DetectorOptions) -> Any:
+def _load(weights: Path, options: DetectorOptions) -> tuple[Any, LiveHead | None]:
+    """ultralytics' common interface to the weights, and the head where they are a live model."""
     try:
         device = library("utils.torch_utils").select_device(options.device, verbose=False)
     except ValueError as error:
         raise BadInput("device", "one that torch has here", options.device, 'Use "cpu" or "".') from error
     if weights.suffix != ".pt":
-        return load_export(weights, device)
+        return load_export(weights, device), None
+    from backend.detector.anchors import LiveHead
+
     module = load_module(weights)
-    dual = getattr(module.model[-1], "one2one_cv2", None) is not None
-    backend = library("nn.autobackend").AutoBackend(
-        model=module, device=device, verbose=False, end2end=not options.nms if dual else None
-    )
+    if getattr(module.model[-1], "one2one_cv2", None) is not None:
+        module.end2end = not options.nms
+    # Before the backend fuses the model, and with it drops the head that is not in use.
+    head = LiveHead(module.model[-1], device)
+    backend = library("nn.autobackend").AutoBackend(model=module, device=device, verbose=False)
     backend.eval()
     log.debug("loaded %s on %s", weights.name, backend.device)
-    return backend
+    return backend, head
 
 
 def _half(values: NDArray[np.float32]) -> NDArray[np.float16]:

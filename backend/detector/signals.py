@@ -1,4 +1,4 @@
-"""From a detector's raw output to boxes, class probabilities, an embedding and what was left over.
+"""From a detector's raw output to boxes and what is known of them, an embedding and what was left over.
 
 Pure torch: one forward pass goes in, one `Signals` per image comes out. All choices (which boxes,
 which label) are made among the project's labels, not the model's classes: probabilities are folded
@@ -9,13 +9,16 @@ nor take its place in the limit of boxes, and two classes that mean one label do
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torchvision.ops import box_convert, box_iou
 from ultralytics.utils import nms
+
+if TYPE_CHECKING:
+    from backend.detector.anchors import LiveHead
 
 # Below this an anchor whispers nothing that anybody could act on; comparing thousands of such
 # anchors with the kept boxes would cost more than the answer is worth.
@@ -34,6 +37,11 @@ class Signals:
     ``probs[i, labels[i]] == scores[i]``. ``background`` is the strongest box that only the
     confidence floor cut off. ``embedding`` (d,) is the mean over all places of the neck's feature
     maps, None where the model does not show them.
+
+    ``anchors`` (n,) are the indices of the anchors that the boxes came from. Of these a live head
+    tells more, see `anchors.Traits`: ``box_embeddings`` (n, e), ``localisation`` (n,) in [0, 1] and
+    ``disagreement`` (n,) in [0, 1], by how much the model's other head scores the box's label
+    differently at the same anchor. Each is None where the model has none.
     """
 
     boxes: Tensor
@@ -42,6 +50,10 @@ class Signals:
     probs: Tensor
     background: float
     embedding: Tensor | None
+    anchors: Tensor | None = None
+    box_embeddings: Tensor | None = None
+    localisation: Tensor | None = None
+    disagreement: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -81,7 +93,7 @@ class LabelSpace:
         return self._column.to(classes.device)[classes.long()]
 
 
-def read(output: Any, head: Any, space: LabelSpace, choice: Choice) -> list[Signals]:
+def read(output: Any, head: LiveHead | None, space: LabelSpace, choice: Choice) -> list[Signals]:
     """Signals of each image of a batch.
 
     ``output`` is what the model returned: ``(decoded, raw)`` of a live ultralytics model, whose
@@ -93,14 +105,17 @@ def read(output: Any, head: Any, space: LabelSpace, choice: Choice) -> list[Sign
     raw = output[1] if isinstance(output, (list, tuple)) and len(output) > 1 else None
     decoded = output[0] if isinstance(output, (list, tuple)) else output
     if isinstance(raw, dict) and head is not None:
-        branch = raw["one2one" if head.end2end else "one2many"] if "one2one" in raw else raw
+        module = head.module
+        branch = raw["one2one" if module.end2end else "one2many"] if "one2one" in raw else raw
         embeddings = torch.cat([f.float().mean((2, 3)) for f in branch["feats"]], 1)
-        if head.end2end:  # its decoded rows are already cut down to the best 300 over ALL classes
+        if module.end2end:  # its decoded rows are already cut down to the best 300 over ALL classes
             # The head's own decoder: the published output has dropped the anchors by now.
-            boxes = head._get_decode_boxes(branch).float().transpose(1, 2)
+            boxes = module._get_decode_boxes(branch).float().transpose(1, 2)
             probs = space.fold(branch["scores"].float().sigmoid()).transpose(1, 2)
-            return [_end_to_end(b, p, choice, e) for b, p, e in zip(boxes, probs, embeddings, strict=True)]
-        return _suppressed(decoded.float(), space, choice, list(embeddings))
+            found = [_end_to_end(b, p, choice, e) for b, p, e in zip(boxes, probs, embeddings, strict=True)]
+        else:
+            found = _suppressed(decoded.float(), space, choice, list(embeddings))
+        return _told(found, head, branch, space)
     if decoded.shape[-1] == 6:
         return [_rows(rows.float(), space, choice) for rows in decoded]
     return _suppressed(decoded.float(), space, choice, [None] * len(decoded))
@@ -132,6 +147,7 @@ def _suppressed(
                 probs=probs[image].T[at],
                 background=_cut_off(boxes, probs[image].T, rows, choice),
                 embedding=embeddings[image],
+                anchors=at,
             )
         )
     return out
@@ -175,7 +191,36 @@ def _end_to_end(boxes: Tensor, probs: Tensor, choice: Choice, embedding: Tensor)
         probs=probs[anchor[keep]],
         background=float(quiet.max()) if len(quiet) else 0.0,
         embedding=embedding,
+        anchors=anchor[keep],
     )
+
+
+def _told(
+    found: Sequence[Signals], head: LiveHead, raw: Mapping[str, Any], space: LabelSpace
+) -> list[Signals]:
+    """The same with what the head knows of each box's anchor, asked for the whole batch at once."""
+    sizes = [len(signals.scores) for signals in found]
+    labels = torch.cat([signals.labels for signals in found])
+    anchors = torch.cat([signals.anchors for signals in found if signals.anchors is not None])
+    image = torch.cat([torch.full_like(signals.labels, i) for i, signals in enumerate(found)])
+    traits = head.traits(raw, image, anchors)
+    if traits is None:
+        return list(found)
+    disagreement = None
+    if traits.second is not None:
+        second = space.fold(traits.second[:, :, None])[:, :, 0].gather(1, labels[:, None])[:, 0]
+        disagreement = (second - torch.cat([signals.scores for signals in found])).abs()
+
+    def shared(values: Tensor | None) -> Sequence[Tensor | None]:
+        return [None] * len(found) if values is None else torch.split(values, sizes)
+
+    parts = zip(
+        found, shared(traits.embeddings), shared(traits.localisation), shared(disagreement), strict=True
+    )
+    return [
+        replace(signals, box_embeddings=features, localisation=edges, disagreement=apart)
+        for signals, features, edges, apart in parts
+    ]
 
 
 def _rows(rows: Tensor, space: LabelSpace, choice: Choice) -> Signals:

@@ -137,6 +137,7 @@ def base_name(uri: str) -> str:
 def clean_name(path: str) -> str:
     """The last part of a path, printable and of bounded length, its ending kept."""
     last = path.replace("\\", "/").rstrip("/").rpartition("/")[2]
-    name = PurePosixPath("".join(char if char.isprintable() else "_" for char in last) or "picture")
+    plain = "".join(char if char.isprintable() else "_" for char in last)
+    name = PurePosixPath("picture" if plain in ("", ".", "..") else plain)
     suffix = name.suffix[:12]
     return name.name if len(name.name) <= NAME_LENGTH else name.stem[: NAME_LENGTH - len(suffix)] + suffix

@@ -75,8 +75,18 @@ class Studio:
 
     def users(self) -> dict[str, str]:
         """Display name by user id (as text) of everybody in the organization."""
-        found = self._net.many("/api/users/")
-        return {str(user["id"]): _display_name(user) for user in found}
+        return {str(user["id"]): _display_name(user) for user in self.members()}
+
+    def members(self) -> list[Json]:
+        """Everybody in the organization: ``id``, ``email``, names; who was removed is called Deleted."""
+        return self._net.many("/api/users/")
+
+    def create_user(self, email: str, /, **fields: Any) -> Json:
+        """A new member of the organization without any password, so that nobody can log in as them.
+
+        ``fields`` are ``username`` (required), ``first_name`` and ``last_name``.
+        """
+        return self._net.one("POST", "/api/users/", body={"email": email, **fields})
 
     # ---- projects
 
@@ -268,8 +278,23 @@ class Studio:
     # ---- annotations
 
     def create_annotation(self, task: int, /, **fields: Any) -> Json:
-        """Submit an annotation as the token's user: ``result``, ``lead_time``, ``was_cancelled``…"""
+        """Submit an annotation: ``result``, ``lead_time``, ``was_cancelled``…
+
+        The token's user made it unless ``completed_by`` names another one. The same ``unique_id`` (a UUID)
+        is refused the second time, with 409.
+        """
         return self._net.one("POST", f"/api/tasks/{task}/annotations/", body=fields)
+
+    def delete_annotation(self, annotation: int) -> None:
+        """Delete one annotation and the drafts that people keep of it."""
+        self._net.call("DELETE", f"/api/annotations/{annotation}/")
+
+    def delete_annotations(self, project: int, tasks: Sequence[int], user: int) -> None:
+        """Delete all annotations and drafts of one user on these tasks; far faster than one by one."""
+        for some in _chunks(tasks, CHUNK):
+            chosen = {"selectedItems": {"all": False, "included": list(some)}, "annotator": str(user)}
+            params = {"id": "delete_tasks_annotations", "project": str(project)}
+            self._net.call("POST", "/api/dm/actions/", params=params, body=chosen, timeout=SLOW)
 
     # ---- webhooks, ML backends, Data Manager tabs
 

@@ -6,7 +6,7 @@ Each of these writes only what differs, so a repeated call costs reading alone.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from backend.studio.client import Studio
@@ -57,6 +57,16 @@ def set_scores(studio: Studio, project: int, version: str, scores: Mapping[int, 
         if not 0.0 <= score <= 1.0:  # NaN is refused as well
             raise BadInput(f"score of task {task}", "a number in [0, 1]", score)
     return _patch(studio, project, version, {task: {"score": float(s)} for task, s in scores.items()})
+
+
+def set_results(
+    studio: Studio, project: int, version: str, results: Mapping[int, Sequence[Mapping[str, Any]]]
+) -> int:
+    """Replace the boxes that people meet: none for those who shall answer without the model's.
+
+    ``results`` is by task id, for the predictions of ``version``; how many were written.
+    """
+    return _patch(studio, project, version, {task: {"result": list(r)} for task, r in results.items()})
 
 
 def set_clusters(studio: Studio, project: int, version: str, clusters: Mapping[int, int]) -> int:

@@ -99,22 +99,25 @@ class Home:
 
 
 @contextmanager
-def open_home(server: LabelStudioServer, folder: Path, title: str, scenes: int) -> Iterator[Home]:
+def open_home(
+    server: LabelStudioServer, folder: Path, title: str, scenes: int, **changes: object
+) -> Iterator[Home]:
     """Everything up to a connected project with tasks; nothing predicted yet."""
     port = free_port()
-    settings: Settings = load(
-        data_dir=folder / "data",
-        studio_url=server.url,
-        api_key=server.admin.token,
-        port=port,
-        backend_url=f"http://127.0.0.1:{port}",
-        imgsz=160,
-        epochs=2,
-        threads=1,
-        holdout_share=0.25,
-        reconcile_seconds=2.0,
-        log_level="INFO",
-    )
+    given: dict[str, object] = {
+        "data_dir": folder / "data",
+        "studio_url": server.url,
+        "api_key": server.admin.token,
+        "port": port,
+        "backend_url": f"http://127.0.0.1:{port}",
+        "imgsz": 160,
+        "epochs": 2,
+        "threads": 1,
+        "holdout_share": 0.25,
+        "reconcile_seconds": 2.0,
+        "log_level": "INFO",
+    }
+    settings: Settings = load(**{**given, **changes})
     pictures = folder / "pictures"
     pictures.mkdir(parents=True)
     for seed in range(FIRST, FIRST + scenes):

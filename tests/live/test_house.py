@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from backend import asking, connecting, loop, outbox
+from backend.asking import wish
 from backend.demo.labeling import config_for
 from backend.demo.scenes import LABELS, jpeg, render
 from backend.demo.server import LabelStudioServer
@@ -35,8 +36,9 @@ def test_a_round_whose_telling_failed_is_told_by_the_next(home: Home) -> None:
     house, project = home.house, home.project
     model = house.champion(project)
     house.pool.open_round(Round("failed", project, 1, model.version, 2, datetime.now(UTC)))
-    house.pool.save_decisions(asking.decide(house, model, 2, "failed"))
-    loop.ask(house, project, 2, Job("next"))
+    two = wish(house.settings, {"size": 2})
+    house.pool.save_decisions(asking.decide(house, model, two, "failed", Job("failed")).decisions)
+    loop.ask(house, project, two, Job("next"))
     decided = {d.sample: d for r in ("failed", "next") for d in house.pool.decisions(r)}
     assert len(decided) >= 4
     data = {task["id"]: task["data"] for task in house.studio.tasks(project)}
@@ -52,7 +54,7 @@ def test_what_a_strategy_picks_is_served_before_the_rest_and_goes_back_after(
     home: Home, ann: Studio
 ) -> None:
     house, project = home.house, home.project
-    loop.ask(house, project, 4, Job("round"), "core_set")
+    loop.ask(house, project, wish(house.settings, {"size": 4, "strategy": "core_set"}), Job("round"))
     decided = {d.sample: d for d in house.pool.decisions("round")}
     tasks = {t.id: t.sample for t in house.pool.tasks(project)}
     asked = {task for task, sample in tasks.items() if sample in decided}

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from backend import loop, outbox, workflows
+from backend.asking import wish
 from backend.demo.server import LabelStudioServer
 from backend.house import Job
 from backend.studio.client import Studio
@@ -97,7 +98,7 @@ def test_what_nobody_answered_is_withdrawn_when_the_round_ends(home: Home, ann: 
     house, project = home.house, home.project
     for verb in (loop.prelabel, loop.push):
         verb(house, project, Job("look"))
-    loop.ask(house, project, ASKED, Job("round"))
+    loop.ask(house, project, wish(house.settings, {"size": ASKED}), Job("round"))
     asked = {task.id for task in house.pool.tasks(project) if task.asked}
     answered = set(home.label(ann, 0, 2))
     loop.collect(house, project, Job("collect"))

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pool.columns import Columns, empty, join, of_predictions
-from pool.schema import Box, Decision, Prediction, Region, Round, Task
+from pool.schema import BadInput, Box, Decision, Prediction, Region, Round, Task
 from pool.store import Pool
 from tests.pool import records
 from tests.pool.records import NOW, make_annotation, make_model, make_project, make_sample, sha
@@ -142,12 +142,14 @@ def test_waiting_knows_the_holdout_and_who_answered(settled: Pool) -> None:
     settled.save_decisions([Decision(sha("b"), "r", "v1", "human", 0.5, "entropy", "top_n", "why")])
     holdout = {name: make_sample(name).holdout for name in names}
     assert settled.waiting(1) == {
-        sha(name): (holdout[name], 2 if name == "a" else 0) for name in sorted("acd", key=sha)
+        sha(name): (holdout[name], 2 if name == "a" else 0, make_sample(name).phash)
+        for name in sorted("acd", key=sha)
     }
     settled.delete_annotations(1, [2], NOW)
     settled.close_round("r", NOW, "done")
     assert settled.waiting(1) == {
-        sha(name): (holdout[name], 1 if name == "a" else 0) for name in sorted("abcd", key=sha)
+        sha(name): (holdout[name], 1 if name == "a" else 0, make_sample(name).phash)
+        for name in sorted("abcd", key=sha)
     }
     assert settled.waiting(2) == {}
 
@@ -165,3 +167,12 @@ def test_a_state_whose_change_fails_stays(pool: Pool) -> None:
     with pytest.raises(ZeroDivisionError):
         pool.change_state("stream", "1", lambda _: {"n": 1 // 0})
     assert json.dumps(pool.state("stream", "1")) == '{"n": 1}'
+
+
+def test_uncertainties_are_written_anew(settled: Pool) -> None:
+    settled.bind_tasks([Task(1, 10 + i, sha(name), name) for i, name in enumerate("ab")])
+    settled.save_predictions([seen("a", [0.5]), seen("b", [])])
+    settled.set_uncertainties("v1", {sha("a"): 0.25, sha("never seen"): 1.0}, "margin")
+    assert settled.uncertainties(1, "v1") == {sha("a"): 0.25}
+    with pytest.raises(BadInput, match="uncertainty"):
+        settled.set_uncertainties("v1", {sha("a"): 1.5}, "margin")

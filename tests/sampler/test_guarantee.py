@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import binom
 
 from pool.schema import BadInput
-from sampler.guarantee import Promise, chance, needed, promise
+from sampler.guarantee import MARGIN, Promise, broken, chance, needed, promise, walk
 
 GRID = np.linspace(0.5, 0.99, 50)
 shares = st.floats(0.01, 0.5)
@@ -94,3 +94,48 @@ def test_what_cannot_be_is_named(change: dict[str, object], says: str) -> None:
     }
     with pytest.raises(BadInput, match=says):
         promise(**(fine | change))  # type: ignore[arg-type]
+
+
+@given(st.integers(0, 40), st.integers(0, 300), shares, shares)
+def test_broken_is_the_exact_binomial_test(wrong: int, more: int, alpha: float, delta: float) -> None:
+    tail = float(binom.sf(wrong - 1, wrong + more, alpha))
+    if abs(tail - delta) > 1e-9:
+        assert broken(wrong, wrong + more, alpha, delta) == (wrong > 0 and tail <= delta)
+
+
+def test_a_kept_promise_is_seldom_called_broken() -> None:
+    draw = np.random.default_rng(5)
+    wrong = draw.binomial(60, 0.05, size=2000)
+    assert np.mean([broken(int(w), 60, 0.05, 0.1) for w in wrong]) <= 0.1
+
+
+@given(st.lists(st.floats(0, 1), max_size=200), st.integers(0, 300), shares, shares)
+def test_the_walk_begins_where_a_promise_can_first_be_kept(
+    pool: list[float], labelled: int, alpha: float, delta: float
+) -> None:
+    found = walk(pool, labelled, alpha, delta)
+    assert (np.diff(found) < 0).all()
+    assert (found > 0).all()
+    if labelled < needed(0, alpha, delta) or not any(value > 0 for value in pool):
+        assert not found.size
+    elif all(value > 0 for value in pool):
+        accepted = np.mean(np.array(pool) >= found[0])
+        assert accepted >= min(MARGIN * needed(0, alpha, delta) / labelled, 1) - 1 / len(pool)
+        assert found[-1] == pytest.approx(min(pool))
+
+
+def test_promises_along_the_walk_are_kept_in_two_thousand_draws() -> None:
+    """The whole way: thresholds from an unlabelled pool, a promise from 200 labels, truth from the pool."""
+    draw = np.random.default_rng(11)
+    pool = draw.beta(3, 1, size=20_000)
+    wrong = draw.random(20_000) > pool**0.35  # the surer, the seldomer wrong
+    alpha, delta, broken_ones, given_ = 0.1, 0.1, 0, 0
+    thresholds = walk(pool, 200, alpha, delta)
+    for _ in range(2000):
+        some = draw.choice(20_000, 200, replace=False)
+        kept = promise(pool[some], wrong[some], thresholds, alpha=alpha, delta=delta)
+        if kept.threshold is not None:
+            given_ += 1
+            broken_ones += wrong[pool >= kept.threshold].mean() > alpha
+    assert given_ > 500
+    assert broken_ones / 2000 <= delta

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import itertools
 import math
+import random
 import unicodedata
 from typing import get_args
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pool.schema import BadInput, Box, Prediction, Region, Route
-from sampler.routing import REASONS, explain, route
+from sampler.routing import REASONS, confidence, explain, route
 
 FULL = Box(0.0, 0.0, 1.0, 1.0)
 
@@ -22,30 +24,56 @@ def seen(*boxes: tuple[str | None, float | None], background: float = 0.0) -> Pr
     return Prediction("0" * 64, "v1", regions, ("garbage",), background=background)
 
 
-@pytest.mark.parametrize(
-    ("holdout", "selected", "uncertainty", "threshold", "expected"),
-    [
-        (True, True, 0.0, 1.0, "double"),
-        (True, False, 0.0, 1.0, "double"),
-        (False, True, 0.0, 1.0, "human"),  # somebody checks what the model is sure of
-        (False, False, 0.0, None, "human"),  # no calibration data, no trust
-        (False, False, 0.2, 0.2, "auto"),
-        (False, False, 0.21, 0.2, "human"),
-        (False, False, math.nan, 1.0, "human"),
-    ],
-)
-def test_route(
-    holdout: bool, selected: bool, uncertainty: float, threshold: float | None, expected: Route
-) -> None:
-    assert (
-        route(holdout=holdout, selected=selected, uncertainty=uncertainty, auto_threshold=threshold)
-        == expected
-    )
+@pytest.mark.parametrize("double", [True, False])
+@pytest.mark.parametrize("sure", [True, False])
+def test_routes(double: bool, sure: bool) -> None:
+    for selected in (True, False):
+        assert route(holdout=True, selected=selected, double=double, sure=sure) == "double"
+    asked: Route = "double" if double else "human"
+    # Somebody checks what the model is sure of, where it was selected.
+    assert route(holdout=False, selected=True, double=double, sure=sure) == asked
+    assert route(holdout=False, selected=False, double=double, sure=sure) == ("auto" if sure else asked)
 
 
-def test_nothing_is_accepted_without_a_threshold() -> None:
+def test_nothing_is_accepted_by_default() -> None:
     for holdout, selected in itertools.product([True, False], repeat=2):
         assert route(holdout=holdout, selected=selected) != "auto"
+
+
+def test_confidence_is_the_weakest_link() -> None:
+    scores = [0.9, 0.3, 0.8, 0.04, 0.2, 0.1]
+    starts = [0, 2, 4, 4, 6]
+    found = confidence(scores, starts, [0.05, 0.02, 0.5, 0.0], 0.25)
+    # The second box is drawn and weak; a box that is not drawn could be a miss; nothing drawn, no trust.
+    np.testing.assert_allclose(found, [0.3, 0.8, 0.0, 0.0])
+    np.testing.assert_allclose(confidence([0.9], [0, 1], [0.4], 0.25), [0.6])
+    assert confidence([math.nan], [0, 1], [0.0], 0.25).tolist() == [0.0]
+    assert confidence([0.9, math.nan], [0, 2], [0.0], 0.25).tolist() == [0.0]
+    assert confidence([], [0], [], 0.5).shape == (0,)
+    with pytest.raises(BadInput, match="starts"):
+        confidence([0.5], [0, 2], [0.0], 0.5)
+
+
+boxes = st.lists(st.lists(st.floats(0, 1), max_size=5), max_size=8)
+
+
+@given(boxes, st.floats(0, 1), st.randoms())
+def test_confidence_knows_no_order_of_boxes_and_falls_with_every_doubt(
+    images: list[list[float]], floor: float, chance: random.Random
+) -> None:
+    def of(rows: list[list[float]]) -> list[float]:
+        starts = np.concatenate(([0], np.cumsum([len(r) for r in rows]))).astype(np.intp)
+        flat = [score for row in rows for score in row]
+        return list(confidence(flat, starts, np.zeros(len(rows)), floor))
+
+    first = of(images)
+    assert all(0 <= value <= 1 for value in first)
+    assert of([chance.sample(row, len(row)) for row in images]) == first
+    assert of([[*row, *row] for row in images]) == first
+    if images:
+        doubtful = of([[*row, 0.5] for row in images])
+        for before, after, row in zip(first, doubtful, images, strict=True):
+            assert after <= max(before, 0.0) or not any(score >= floor for score in row)
 
 
 @pytest.mark.parametrize(
@@ -90,8 +118,26 @@ def test_lanes_speak_for_themselves() -> None:
     assert explain(doubtful, 0.031, "auto") == "Accepted without a person: uncertainty 0.03"
 
 
+def test_what_is_new_and_what_is_rare_is_said() -> None:
+    image = seen(("bin", 0.48), ("garbage", 0.95))
+    doubt = "1 of 2 boxes near 0.5; strongest doubt: “bin” at 0.48"
+    assert explain(image, 0.9, "human", novel=True) == f"{doubt}; unlike anything labelled"
+    both = explain(image, 0.9, "human", novel=True, rare="garbage")
+    assert both == f"{doubt}; unlike anything labelled; rare class “garbage”"
+    assert explain(image, 0.9, "human", "free", rare="garbage") == (
+        "Somebody asked for this image; rare class “garbage”"
+    )
+    # A lane that measures says nothing of what the model thinks.
+    assert explain(image, 0.9, "human", "audit", novel=True) == explain(image, 0.1, "human", "audit")
+    long = explain(seen(("x" * 90, 0.48), ("y", 0.9)), 0.9, "double", "strategy", novel=True, rare="z" * 90)
+    assert len(long) <= 140
+    assert "z" not in long
+
+
 def test_an_unknown_lane_names_the_known_ones() -> None:
-    with pytest.raises(BadInput, match="lane must be one of strategy, holdout, random"):
+    with pytest.raises(
+        BadInput, match="lane must be one of strategy, holdout, random, audit, free, recheck, auto"
+    ):
         explain(seen(), 0.0, "human", "fast")
 
 

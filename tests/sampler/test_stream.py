@@ -93,9 +93,25 @@ def test_equal_images_are_asked_about_as_often_as_the_budget_says() -> None:
         (lambda: Quota(0.0), "budget"),
         (lambda: Quota(1.0), "budget"),
         (lambda: Quota(0.1, 0.5), "burst"),
+        (lambda: Quota(0.1, math.inf), "burst"),
         (lambda: wants(Stream(), math.nan, Quota(0.1)), "uncertainty"),
     ],
 )
 def test_what_cannot_be_is_named(make: object, says: str) -> None:
     with pytest.raises(BadInput, match=says):
         make()  # type: ignore[operator]
+
+
+def test_after_a_night_in_which_nobody_could_be_asked_the_picks_are_as_good_as_before() -> None:
+    values, quota = np.random.default_rng(6).beta(2, 6, 6000), Quota(0.05)
+    state, picks = quota.begin(), []
+    for place, u in enumerate(values.tolist()):
+        asked = wants(state, u, quota) and not 2000 <= place < 4000
+        state = advance(state, u, quota, asked=asked)
+        picks += [place] * asked
+    evening, morning = (
+        [float((values < values[i]).mean()) for i in picks if first <= i < first + 2000]
+        for first in (0, 4000)
+    )
+    assert np.mean(morning) == pytest.approx(np.mean(evening), abs=0.02)
+    assert len(morning) <= len(evening) + quota.burst

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import httpx
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from backend.studio.addresses import Hosts, clean_name, file_name, is_public, shown
@@ -564,6 +564,8 @@ def test_hosts_that_are_none(entry: str) -> None:
 
 
 @given(st.text())
+@example(".")
+@example("a/..")
 def test_names_are_single_printable_and_short(path: str) -> None:
     name = clean_name(path)
     assert 1 <= len(name) <= 120
