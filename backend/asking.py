@@ -96,7 +96,12 @@ def decide(house: House, model: ModelVersion, wish: Wish, round_id: str, job: Jo
     known = briefing.known_boxes(house, model.project, columns.labels)
     how = _strategy(wish.strategy, model, known)
     weighed = weigh(values, briefing.doubtful(columns), known, s.balance)
-    table = _Table(columns, values, briefing.signals_of(house, model, columns, wanted, weighed, how), known)
+    table = _Table(
+        columns,
+        values,
+        briefing.signals_of(house, model, columns, wanted, weighed, how, wish.measure),
+        known,
+    )
     costly = [columns.labels.index(label) for label in s.double_labels if label in columns.labels]
     seed = zlib.crc32(round_id.encode())
     picks = compose(

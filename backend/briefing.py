@@ -16,7 +16,7 @@ from pool.store import Waiting
 from sampler import ppal
 from sampler.selection import Indices
 from sampler.strategies import Signals
-from sampler.uncertainty import binary_entropy
+from sampler.uncertainty import MEASURES
 
 Floats = NDArray[np.float64]
 
@@ -52,6 +52,7 @@ def signals_of(
     wanted: Mapping[str, Waiting],
     uncertainty: Floats,
     strategy: str,
+    measure: str,
 ) -> Signals:
     """All that a strategy may know of these images and of the labelled ones."""
     project = model.project
@@ -66,7 +67,7 @@ def signals_of(
         kind=doubtful(columns),
         phash=np.array([wanted[s].phash for s in columns.samples], dtype=np.uint64),
         turn=max(len(house.pool.rounds(project)) - 1, 0),
-        difficulty=boxes.difficulty() if boxes else None,
+        difficulty=boxes.difficulty(measure) if boxes and measure in MEASURES else None,
         detail=boxes.of if boxes else None,
     )
 
@@ -133,8 +134,8 @@ class _Boxes:
             vectors = np.zeros((len(found.score), 1), dtype=np.float16)
         return ppal.BoxColumns(np.nan_to_num(vectors), np.nan_to_num(found.score), found.kind, found.starts)
 
-    def difficulty(self) -> Floats:
-        """Doubts weighted by how badly people's answers say that each label is detected."""
+    def difficulty(self, measure: str) -> Floats:
+        """Doubts by a measure, weighted by how badly people's answers say that each label is detected."""
         columns = self._columns
         found = evidence.gather(self._house, self._model)
         place = {label: i for i, label in enumerate(columns.labels)}
@@ -146,4 +147,4 @@ class _Boxes:
         curves = trust.calibration(self._house, self._model.version)
         boxes, starts = doubts.evidence_of(curves, columns)
         kinds = np.insert(columns.kind, columns.starts[:-1][columns.counts == 0], -1)
-        return ppal.utility(binary_entropy(boxes.scores), kinds, starts, weights)
+        return ppal.utility(MEASURES[measure](boxes), kinds, starts, weights)

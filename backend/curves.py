@@ -30,9 +30,9 @@ LEVEL = 0.95
 class Paired:
     """How much more one strategy has than another, over ``n`` seeds in pairs.
 
-    ``mean`` with its interval from ``low`` to ``high`` and ``p`` by a paired t-test, Holm's correction
-    over all strategies included in ``adjusted``; None where one seed says nothing of spread. ``wins``
-    counts the seeds with more.
+    ``mean`` with its interval from ``low`` to ``high`` and ``p`` by a paired t-test; ``adjusted`` is p by
+    Holm's correction over all strategies that were compared alike. None where one seed says nothing of
+    spread. ``wins`` counts the seeds with more.
     """
 
     n: int
@@ -53,7 +53,8 @@ class Summary:
     round's. ``images_to_target`` and ``boxes_to_target`` are shares of what ``random`` needed for its own
     last result, on the mean curves: 0.5 is half the work, None was not reached. ``gain`` is the
     difference in ``area`` from ``random``, ``over_count`` from ``count``, ``gain_boxes`` the one in
-    ``area_boxes`` from ``random``; None of a strategy and itself.
+    ``area_boxes`` from ``random``; None of a strategy and itself. ``verdict`` is about areas over images
+    unless it speaks of boxes.
     """
 
     strategy: str
@@ -146,13 +147,12 @@ def summarise(runs: Sequence[Run]) -> list[Summary]:
     table = _Table(runs)
     own = {name: table.areas(name, "images") for name in table.names}
     by_boxes = {name: table.areas(name, "boxes") for name in table.names}
-    rivals = [name for name in table.names if name != "random"]
-    gains = _compared(own, rivals)
-    gains_boxes = _compared(by_boxes, rivals)
+    gains = _compared(own, "random")
+    gains_boxes = _compared(by_boxes, "random")
+    over_count = _compared(own, "count")
     out = []
     for name in table.names:
         final = table.heights(name)[:, -1]
-        over_count = None if name == "count" else paired(own[name], own["count"])
         out.append(
             Summary(
                 name,
@@ -166,8 +166,8 @@ def summarise(runs: Sequence[Run]) -> list[Summary]:
                 table.work(name, "boxes"),
                 gains.get(name),
                 gains_boxes.get(name),
-                over_count,
-                _verdict(gains.get(name), gains_boxes.get(name), over_count),
+                over_count.get(name),
+                _verdict(gains.get(name), gains_boxes.get(name), over_count.get(name)),
             )
         )
     return out
@@ -226,11 +226,11 @@ class _Table:
         return None if needed[0] is None or not needed[1] else needed[0] / needed[1]
 
 
-def _compared(areas: Mapping[str, Floats], rivals: Sequence[str]) -> dict[str, Paired]:
-    """Each rival beside ``random``, with Holm's correction over all of them."""
-    found = [paired(areas[name], areas["random"]) for name in rivals]
-    adjusted = holm([one.p for one in found])
-    return {name: replace(one, adjusted=p) for name, one, p in zip(rivals, found, adjusted, strict=True)}
+def _compared(areas: Mapping[str, Floats], control: str) -> dict[str, Paired]:
+    """Every other strategy beside a control, with Holm's correction over all of them."""
+    found = {name: paired(own, areas[control]) for name, own in areas.items() if name != control}
+    adjusted = holm([one.p for one in found.values()])
+    return {name: replace(found[name], adjusted=p) for name, p in zip(found, adjusted, strict=True)}
 
 
 def _verdict(gain: Paired | None, by_boxes: Paired | None, over_count: Paired | None) -> str:
@@ -240,16 +240,17 @@ def _verdict(gain: Paired | None, by_boxes: Paired | None, over_count: Paired | 
         return (
             f"{'ahead of' if gain.mean > 0 else 'not ahead of'} random on one seed, which shows nothing yet"
         )
-    if gain.adjusted >= 1 - LEVEL:
-        return f"not separable from random on {gain.n} seeds"
-    if gain.mean < 0:
-        return f"worse than random on {gain.n} seeds (p = {gain.adjusted:.2g})"
-    better = f"better than random on {gain.n} seeds (p = {gain.adjusted:.2g})"
-    if by_boxes.mean <= 0 or (by_boxes.adjusted or 0.0) >= 1 - LEVEL:
-        better += ", not surely at equal boxes"
-    if over_count is None or over_count.p is None:
-        return better
-    if over_count.p >= 1 - LEVEL:
-        return f"{better}, not separable from picking crowded images"
-    more = "more" if over_count.mean > 0 else "less"
-    return f"{better}, and {more} so than picking crowded images (p = {over_count.p:.2g})"
+    words = f"{_apart(gain, 'random')} on {gain.n} seeds"
+    if _separate(gain) and gain.mean > 0 and not (_separate(by_boxes) and by_boxes.mean > 0):
+        words += ", not surely at equal boxes"
+    return words if over_count is None else f"{words}; {_apart(over_count, 'count')}"
+
+
+def _separate(found: Paired) -> bool:
+    return found.adjusted is not None and found.adjusted < 1 - LEVEL
+
+
+def _apart(found: Paired, control: str) -> str:
+    if not _separate(found):
+        return f"not separable from {control}"
+    return f"{'better' if found.mean > 0 else 'worse'} than {control} (p = {found.adjusted:.2g})"

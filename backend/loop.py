@@ -73,14 +73,14 @@ def ask(house: House, project: int, wish: Wish, job: Job) -> Report:
     pool = house.pool
     model = house.champion(project)
     number = len([r for r in pool.rounds(project) if r.id != job.id]) + 1
-    pool.open_round(Round(job.id, project, number, model.version, wish.size, datetime.now(UTC)))
     report: Report = {"round": job.id, "number": number}
     decisions = pool.decisions(job.id)
     if not decisions:
         choice = asking.decide(house, model, wish, job.id, job)
         decisions = choice.decisions
+        pool.open_round(Round(job.id, project, number, model.version, wish.size, datetime.now(UTC)))
         pool.save_decisions(decisions)
-        report["trust"] = choice.trust
+        report |= {"trust": choice.trust} if house.settings.auto_error is not None else {}
     outbox.note_decisions(house, model, outbox.untold(house, project), job)
     accepted = accepting.accept(house, model, job)
     requests.drop(house, project, [d.sample for d in decisions])

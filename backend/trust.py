@@ -50,26 +50,30 @@ def calibration(house: House, version: str) -> Calibration:
 def calibrate(house: House, model: ModelVersion) -> Mapping[str, Any]:
     """Fit the model's calibration to what people said, and say how far it was off before and is after.
 
-    "After" is cross-validated: each half of the images is judged by the curve of the other half.
+    "After" is cross-validated: each half of the images is judged by the curve of the other half. Curves
+    that do not help there are not used: a few boxes are enough to fit one, not to gain by it.
 
     Raises:
         NotReady: too few boxes on images that people answered blind.
     """
     found = proof.gather(house, model)
     curves = fit(found.scores, found.hits, found.labels)
-    figures = {
+    raw, fair = d_ece(found.scores, found.hits), judged(found)
+    figures: dict[str, Any] = {
         "images": len(found.samples),
         "boxes": len(found.scores),
-        "d_ece_raw": d_ece(found.scores, found.hits),
+        "d_ece_raw": raw,
         "la_ece_raw": la_ece(found.scores, found.ious, found.labels),
+        "used": False,
     }
-    fair = judged(found)
     if fair is not None:
         figures |= {
             "d_ece": d_ece(fair, found.hits),
             "la_ece": la_ece(fair, found.ious, found.labels),
         }
-    state = {"curves": curves.as_dict(), "figures": figures}
+        figures["used"] = figures["d_ece"] < raw
+    kept = curves if figures["used"] else IDENTITY
+    state = {"curves": kept.as_dict(), "figures": figures}
     house.pool.change_state(CALIBRATION, model.version, lambda _: state)
     return figures
 

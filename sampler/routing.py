@@ -144,6 +144,10 @@ def _free(prediction: Prediction | None, uncertainty: float) -> str:
     return "Somebody asked for this image"
 
 
+def _audit(prediction: Prediction | None, uncertainty: float) -> str:
+    return "Picked at random: drawn from nothing, it keeps the measurement honest"
+
+
 def _random(prediction: Prediction | None, uncertainty: float) -> str:
     return "Picked at random to keep the measurement honest"
 
@@ -152,7 +156,7 @@ REASONS: dict[str, Reason] = {
     "strategy": _doubts,
     "holdout": _holdout,
     "random": _random,
-    "audit": _random,
+    "audit": _audit,
     "free": _free,
     "recheck": _recheck,
     "auto": _auto,

@@ -99,7 +99,7 @@ def test_strategies_are_told_what_there_is(house: House) -> None:
     wanted = briefing.undecided(house, 1)
     columns = briefing.read(house, model, wanted, ())
     values = np.zeros(len(columns))
-    signals = briefing.signals_of(house, model, columns, wanted, values, "ppal")
+    signals = briefing.signals_of(house, model, columns, wanted, values, "ppal", "entropy")
     seen = {p.sample: p for p in house.pool.predictions(model.version)}
     assert signals.embedding is not None
     assert signals.context is not None
@@ -171,7 +171,7 @@ def test_lanes_of_a_round(tmp_path: Path) -> None:
         assert lanes.count("free") == 8 - 2 - lanes.count("uncertainty_herding")
         assert {d.p_select for d in decisions if d.strategy == "audit"} == {2 / 12}
         for d in decisions:
-            assert ("Picked at random" in d.reason) == (d.strategy == "audit")
+            assert ("Picked at random:" in d.reason) == (d.strategy == "audit")
         requests.drop(house, 1, [d.sample for d in decisions])
         assert house.pool.state(briefing.REQUESTS, "1") in ({"samples": []}, {"samples": [wanted.id]})
 

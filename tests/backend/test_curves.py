@@ -111,10 +111,10 @@ def test_twice_as_fast_needs_half_the_further_images() -> None:
     assert found["fast"].images_to_target == pytest.approx(30 / 50, abs=0.02)
     assert found["fast"].boxes_to_target == pytest.approx(60 / 100, abs=0.02)
     assert found["slow"].images_to_target is None
-    assert found["fast"].verdict.startswith("better than random on 4 seeds")
+    assert found["fast"].verdict.startswith("better than random (p = ")
     assert "equal boxes" not in found["fast"].verdict
-    assert "more so than picking crowded images" in found["fast"].verdict
-    assert found["slow"].verdict.startswith("worse than random on 4 seeds")
+    assert "on 4 seeds; better than count (p = " in found["fast"].verdict
+    assert found["slow"].verdict.startswith("worse than random (p = ")
     assert found["count"].verdict == "not separable from random on 4 seeds"
     assert found["random"].gain is None
     gain = found["fast"].gain
@@ -134,8 +134,8 @@ def test_crowded_images_win_over_images_and_not_over_boxes() -> None:
     assert count.area_boxes == pytest.approx(random.area_boxes, abs=1e-3)
     assert count.images_to_target == pytest.approx(0.6)
     assert count.boxes_to_target == pytest.approx(1.0)
-    assert count.verdict.startswith("better than random on 3 seeds")
-    assert count.verdict.endswith("not surely at equal boxes")
+    assert count.verdict.startswith("better than random (p = ")
+    assert count.verdict.endswith(" on 3 seeds, not surely at equal boxes")
 
 
 def test_one_seed_shows_nothing_yet() -> None:

@@ -135,7 +135,7 @@ def test_evidence_is_blind_and_never_what_the_model_learned(house: House) -> Non
     )
     crowd.decided([*drawn, *learned, *silent], "audit")
     crowd.decided(shown, "top_n")
-    snapshot = Snapshot("s", 1, {"train": dict.fromkeys(learned, []), "holdout": {}}, NOW)
+    snapshot = Snapshot("s", 1, {"train": {name: [] for name in learned}, "holdout": {}}, NOW)
     house.pool.save_snapshot(snapshot)
     model = replace(crowd.model, version="v2", snapshot="s", created_at=NOW + timedelta(seconds=1))
     house.pool.add_model(model)
@@ -166,6 +166,22 @@ def test_a_calibration_brings_scores_to_what_they_are_worth(house: House) -> Non
     assert metrics["d_ece"] == report["d_ece"]
     again = learning.calibrate(house, crowd.model, Job("calibrate"))
     assert again["rescored"] == 0
+
+
+def test_a_curve_that_does_not_help_is_not_used(house: House) -> None:
+    crowd = Crowd(house)
+    names = crowd.add(60, holdout=True)
+    for place, name in enumerate(names):  # hits that have nothing to do with scores, half of them
+        crowd.answer(name, true=place % 2 == 0)
+    seen = {p.sample: p for p in house.pool.predictions("v1")}
+    house.pool.save_predictions(  # a detector that says of each box what it is worth: one half
+        [replace(p, regions=(replace(p.regions[0], score=0.5),)) for p in seen.values()]
+    )
+    report = learning.calibrate(house, crowd.model, Job("calibrate"))
+    assert report["d_ece_raw"] == 0
+    assert report["used"] is False
+    assert trust.calibration(house, "v1") == IDENTITY
+    assert report["rescored"] > 0  # the columns are newer than the uncertainties
 
 
 def test_too_little_is_said_and_changes_nothing(house: House) -> None:
