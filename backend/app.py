@@ -27,6 +27,7 @@ from backend.metrics import exposition
 from backend.predictor import Predictor
 from backend.settings import Settings
 from backend.studio import protocol
+from backend.studio.addresses import clean_name
 from pool.schema import BadInput, NotReady, ThresherError, UnknownRecord
 
 log = logging.getLogger("thresher.app")
@@ -151,12 +152,12 @@ def _routes(app: FastAPI, settings: Settings, memory: Memory) -> None:
         kind = request.headers.get("content-type", "").partition(";")[0].strip()
         data, url = None, ""
         if kind == "application/json":
-            url = str((await _json(request)).get("url") or "")
+            url = str(_parsed(await _bytes(request, 2 * settings.max_image_bytes)).get("url") or "")
         else:
             data = await _bytes(request, settings.max_image_bytes)
         if not data and not url:
             raise BadInput("body", 'an image, or {"url": "where it lies"}', kind or "nothing")
-        name = request.query_params.get("name", "image")
+        name = clean_name(request.query_params.get("name", "image"))
         predictor: Predictor = request.app.state.predictor
         return JSONResponse(await asyncio.to_thread(predictor.arrive, project, data, url, name))
 
@@ -192,7 +193,7 @@ def _project(request: Request, memory: Memory) -> int:
     known = sorted(memory.versions)
     if named is None and len(known) == 1:
         return known[0]
-    if named is None or not named.isdecimal() or int(named) not in memory.versions:
+    if named is None or named not in {str(project) for project in known}:
         raise BadInput("project", f"one of {', '.join(map(str, known)) or 'no project yet'}", named)
     return int(named)
 
@@ -208,8 +209,12 @@ async def _bytes(request: Request, most: int) -> bytes:
 
 
 async def _json(request: Request) -> dict[str, Any]:
+    return _parsed(await request.body())
+
+
+def _parsed(data: bytes) -> dict[str, Any]:
     try:
-        body = json.loads(await request.body())
+        body = json.loads(data)
     except (ValueError, RecursionError):
         body = None
     if not isinstance(body, dict):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from backend import briefing, doubts, trust
+from backend import accepting, briefing, doubts, trust
 from backend.house import House, Job
 from backend.learning import COLD
 from backend.settings import Settings
@@ -114,35 +115,54 @@ def decide(house: House, model: ModelVersion, wish: Wish, round_id: str, job: Jo
         wanted=briefing.requested(house, model.project, columns),
         double=briefing.shows(columns, costly, s.show_floor),
     )
-    if wish.minutes is not None:
-        picks = affordable(picks, seconds(cost, columns.counts), 60 * wish.minutes)
     sure = trust.sureness(house, columns)
+    taken = {p.index for p in picks} | set(briefing.requested(house, model.project, columns).tolist())
+    undone = accepting.undone(house, model)
     left = np.array(
-        [i for i in np.setdiff1d(free, [p.index for p in picks]) if not wanted[columns.samples[i]].people],
+        [
+            i
+            for i in free.tolist()
+            if i not in taken and not wanted[columns.samples[i]].people and columns.samples[i] not in undone
+        ],
         dtype=np.intp,
     )
     verdict = trust.judge(house, model, sure[left])
+    trust.remember(house, model, verdict, waiting=len(left))
     if verdict.threshold is not None:
-        picks += _released(left[sure[left] >= verdict.threshold], s.recheck_share, seed)
+        picks += _released(left[sure[left] >= verdict.threshold], wish.size, s.recheck_share, seed)
+    if wish.minutes is not None:
+        picks = affordable(picks, seconds(cost, columns.counts), 60 * wish.minutes)
+    if verdict.threshold is not None and any(p.lane == "auto" for p in picks):
+        trust.released(house, model, verdict.threshold)
     return Choice(_decisions(house, model, round_id, wish.measure, how, table, picks), verdict.sentence)
 
 
 def affordable(picks: Sequence[Pick], cost: Floats, budget: float) -> list[Pick]:
     """The picks that people can answer in ``budget`` seconds, every lane losing the same share of its own.
 
-    ``cost`` is in seconds by image; a ``double`` costs twice as much. At least one pick stays.
+    ``cost`` is in seconds by image; a ``double`` costs twice as much, what needs nobody costs nothing. At
+    least one pick stays. A drawing that lost some of its images gave each a smaller chance.
     """
-    price = np.array([cost[p.index] * (2 if p.route == "double" else 1) for p in picks])
+    asked = [place for place, pick in enumerate(picks) if pick.lane != "auto"]
+    price = np.array([cost[picks[i].index] * (2 if picks[i].route == "double" else 1) for i in asked])
     by_lane: dict[str, list[int]] = {}
-    for place, pick in enumerate(picks):
-        by_lane.setdefault(pick.lane, []).append(place)
+    for place, i in enumerate(asked):
+        by_lane.setdefault(picks[i].lane, []).append(place)
     # Each lane's picks stand at even distances on one line; it is cut where the money ends.
-    at = np.empty(len(picks))
+    at = np.empty(len(asked))
     for places in by_lane.values():
         at[places] = (np.arange(len(places)) + 0.5) / len(places)
     order = np.argsort(at, kind="stable")
     many = max(int(np.searchsorted(np.cumsum(price[order]), budget, side="right")), 1)
-    return [picks[place] for place in sorted(order[:many].tolist())]
+    kept = {asked[place] for place in order[:many].tolist()}
+    left = Counter(picks[i].lane for i in kept)
+    return [
+        pick
+        if pick.p_select == 1.0
+        else replace(pick, p_select=pick.p_select * left[pick.lane] / len(by_lane[pick.lane]))
+        for i, pick in enumerate(picks)
+        if i in kept or pick.lane == "auto"
+    ]
 
 
 def as_shown(prediction: Prediction, floor: float) -> Prediction:
@@ -158,9 +178,10 @@ def _strategy(wanted: str, model: ModelVersion, known: NDArray[np.intp]) -> str:
     return COVERAGE if cold and wanted == DEFAULT else wanted
 
 
-def _released(sure: Indices, recheck: float, seed: int) -> list[Pick]:
-    mask = np.ones(len(sure), dtype=np.bool_)
-    nobody, again = release(mask, recheck, seed)
+def _released(sure: Indices, size: int, recheck: float, seed: int) -> list[Pick]:
+    """What needs nobody, and a share of it that people are asked about all the same, ``size`` at most."""
+    share = min(recheck, size / len(sure)) if len(sure) else recheck
+    nobody, again = release(np.ones(len(sure), dtype=np.bool_), share, seed)
     chance = len(again) / len(sure) if len(sure) else 1.0
     auto = route(holdout=False, selected=False, sure=True)
     return [

@@ -102,7 +102,7 @@ def shows(columns: Columns, labels: Collection[int], floor: float) -> NDArray[np
 
 
 def known_boxes(house: House, project: int, labels: Sequence[str]) -> NDArray[np.intp]:
-    """Boxes of each label that people drew, (labels,); of several people's the first one's count."""
+    """Boxes of each label on labelled images, (labels,); of several answers the first one's count."""
     answers = snapshot.labelled(house.pool, project).values()
     counts = Counter(r.label for given in answers for r in given[0].regions)
     return np.array([counts[label] for label in labels], dtype=np.intp)

@@ -139,7 +139,10 @@ def refresh(house: House, model: ModelVersion) -> int:
     changed = 0
     for block in house.pool.signals(model.version, columns=columns_of(measure)):
         columns = join([block], labels)
-        values = measured(house, model, columns, measure).tolist()
+        try:
+            values = measured(house, model, columns, measure).tolist()
+        except BadInput:  # images of before the model told what the measure needs keep what they have
+            continue
         fresh = {
             s: v for s, v in zip(columns.samples, values, strict=True) if abs(known.get(s, v) - v) > SLIGHT
         }

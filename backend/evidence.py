@@ -6,8 +6,10 @@ its boxes on the screen, and never trained on.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import zlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,11 +18,15 @@ from backend import snapshot
 from backend.house import House
 from backend.studio.convert import shown
 from pool.boxes import iou_matrix, to_array
-from pool.schema import ModelVersion, Prediction, Region
+from pool.schema import Annotation, ModelVersion, Prediction, Region, Round
+from sampler.batch import BLIND
 from sampler.routing import confidence
 
 SAME = 0.5
 """IoU from which a box is the one that people drew."""
+
+SKEW = timedelta(minutes=5)
+"""What the clocks of Label Studio and of this machine may differ by."""
 
 Floats = NDArray[np.float64]
 
@@ -52,27 +58,78 @@ class Evidence:
 
 
 def gather(house: House, model: ModelVersion) -> Evidence:
-    """All there is about a model: labelled holdout, and what was drawn at random after it was trained."""
-    drawn = {
-        d.sample
-        for r in house.pool.rounds(model.project)
-        for d in house.pool.decisions(r.id)
-        if d.strategy == "audit"
+    """All there is about a model: labelled holdout, and what was drawn at random and answered blind.
+
+    Nothing that the model or one it descends from learned, nor a look-alike of it; and of look-alikes one,
+    since fifty frames of one scene are one trial and not fifty.
+    """
+    samples = house.pool.samples()
+    answers = snapshot.labelled(house.pool, model.project, people=True)
+    drawn = blind(house, model.project, "audit", answers)
+    learned = {samples[s].root for s in _learned(house, model) if s in samples}
+    wanted = [s for s in answers if samples[s].holdout or (s in drawn and samples[s].root not in learned)]
+    one_of = {samples[s].root: s for s in sorted(wanted, key=_lot)}
+    return compare(house, model, {s: answers[s] for s in sorted(one_of.values())})
+
+
+def blind(
+    house: House,
+    project: int,
+    lane: str,
+    answers: Mapping[str, Sequence[Annotation]],
+    version: str | None = None,
+) -> set[str]:
+    """Images that a lane asked about, of one model version or any, and that people answered in that round.
+
+    Where a later round asked again and showed the boxes, nobody can tell what was answered without them.
+    """
+    asked: dict[str, Round] = {}
+    shown_since: set[str] = set()
+    for each in house.pool.rounds(project):
+        for d in house.pool.decisions(each.id):
+            if d.strategy == lane and version in (None, d.model_version):
+                asked[d.sample] = each
+            elif d.strategy not in BLIND and d.route != "auto":
+                shown_since.add(d.sample)
+    return {
+        s
+        for s, each in asked.items()
+        if s not in shown_since and any(_within(a, each) for a in answers.get(s, ()))
     }
-    learned = set(house.pool.snapshot(model.snapshot).manifest["train"]) if model.snapshot else set()
-    return compare(house, model, drawn - learned, holdout=True)
 
 
-def compare(house: House, model: ModelVersion, samples: Collection[str], *, holdout: bool) -> Evidence:
-    """The model's predictions against people's answers on some images, and on the labelled holdout."""
-    labels = house.pool.project(model.project).labels
-    rows, _ = snapshot.rows(house.pool, model.project, holdout=False, labels=labels, people=True)
-    known = [row for row in rows if row.sample.id in samples]
-    if holdout:
-        known += snapshot.rows(house.pool, model.project, holdout=True, labels=labels, people=True)[0]
-    truth = {row.sample.id: snapshot.upright(row) for row in known}
-    seen = list(house.pool.predictions(model.version, list(truth)))
-    return weigh(seen, [truth[p.sample] for p in seen], house.settings.show_floor)
+def _within(answer: Annotation, asked: Round) -> bool:
+    return answer.created_at >= asked.opened_at - SKEW and (
+        asked.closed_at is None or answer.created_at <= asked.closed_at + SKEW
+    )
+
+
+def _learned(house: House, model: ModelVersion) -> set[str]:
+    """Every sample that the model or one of its ancestors was trained on."""
+    known = {m.version: m for m in house.pool.models(model.project)}
+    found: set[str] = set()
+    at: ModelVersion | None = model
+    while at is not None:
+        if at.snapshot is not None:
+            found.update(house.pool.snapshot(at.snapshot).manifest["train"])
+        at = known.get(at.parent or "")
+    return found
+
+
+def _lot(sample: str) -> int:
+    return zlib.crc32(sample.encode())
+
+
+def compare(house: House, model: ModelVersion, answers: Mapping[str, Sequence[Annotation]]) -> Evidence:
+    """The model's predictions against people's answers, by sample.
+
+    A box of a label that the project does not know counts as there: the model cannot have found it.
+    """
+    samples = house.pool.samples(list(answers))
+    fused = snapshot.agreed([a for given in answers.values() for a in given], samples)
+    seen = list(house.pool.predictions(model.version, list(answers)))
+    truths = [snapshot.upright(snapshot.Row(samples[p.sample], fused[p.sample].regions)) for p in seen]
+    return weigh(seen, truths, house.settings.show_floor)
 
 
 def weigh(predictions: Sequence[Prediction], truths: Sequence[Sequence[Region]], floor: float) -> Evidence:
@@ -94,7 +151,8 @@ def weigh(predictions: Sequence[Prediction], truths: Sequence[Sequence[Region]],
     return Evidence(
         samples=tuple(p.sample for p in predictions),
         counts=np.diff(starts),
-        confidence=confidence(scores, starts, quiet, floor),
+        # In half precision, as the waiting images have it: a threshold must mean the same on both.
+        confidence=confidence(scores.astype(np.float16), starts, quiet.astype(np.float16), floor),
         wrong=np.array(wrong, dtype=np.bool_),
         scores=scores,
         labels=tuple(str(r.label) for r in regions),

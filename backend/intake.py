@@ -26,7 +26,7 @@ log = logging.getLogger("thresher.intake")
 CHUNK = 32
 READERS = 4  # decoding releases the interpreter lock; more threads than this wait for the disk
 ARRIVED = "arrived"
-"""Kind of state that lists the samples of new tasks that a project's stream has not judged yet."""
+"""Kind of state that lists samples of new tasks, a batch each, that a stream has not judged yet."""
 NEAR = 4  # differing bits of 64 at which two pictures are called near-duplicates
 
 
@@ -103,22 +103,22 @@ def from_tasks(house: House, project_id: int, job: Job) -> dict[str, Any]:
             )
             samples = _enter(house, [f"task {t.id}" for t in part], pictures, taken, project_id)
             pairs = [(t, s) for t, s in zip(part, samples, strict=True) if s is not None]
+            # Before the tasks are known: what is known is never taken for new again.
+            remember(house, project_id, [s.id for _, s in pairs])
             house.pool.bind_tasks([Task(project_id, t.id, s.id, t.uri) for t, s in pairs])
             late = late or any(f"task {t.id}" in broken for t, _ in pairs)
     if late:
         # Comparisons went past these while their image could not be had: the next one reads everything.
         house.pool.save_project(replace(house.pool.project(project_id), cursor=None))
     job.tell("fetch", len(found.unknown), len(found.unknown))
-    remember(house, project_id, [s.id for s in taken.samples])
     return {"tasks": len(found.known) + len(taken.samples), **taken.counts}
 
 
 def remember(house: House, project: int, samples: Sequence[str]) -> None:
     """Samples that came as tasks wait for the judgement of the project's stream, where it has one."""
     if house.settings.stream_budget is not None and samples:
-        house.pool.change_state(
-            ARRIVED, str(project), lambda old: {"samples": [*(old or {"samples": ()})["samples"], *samples]}
-        )
+        key = f"{project}/{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{samples[0][:16]}"
+        house.pool.change_state(ARRIVED, key, lambda _: {"samples": list(samples)})
 
 
 def one(house: House, data: bytes, name: str) -> Sample:

@@ -47,8 +47,10 @@ def push(house: House, project: int, job: Job) -> Report:
 
 def stream(house: House, project: int, job: Job) -> Report:
     """Images that came as tasks since are judged by the project's stream, where it has one."""
+    model = house.champion(project)
     report = streaming.judge(house, project, job)
-    outbox.note_decisions(house, house.champion(project), outbox.untold(house, project), job)
+    outbox.note_decisions(house, model, outbox.untold(house, project), job)
+    accepting.accept(house, model, job)
     return report
 
 
@@ -59,6 +61,7 @@ def deliver(house: House, project: int, job: Job) -> Report:
     made = outbox.make_tasks(house, project, list(house.pool.samples(names).values()), job)
     outbox.push_predictions(house, model, job)
     outbox.note_decisions(house, model, outbox.untold(house, project), job)
+    accepting.accept(house, model, job)
     streaming.delivered(house, project, names)
     return {"delivered": len(names), "tasks": made}
 
@@ -82,8 +85,9 @@ def ask(house: House, project: int, wish: Wish, job: Job) -> Report:
         pool.save_decisions(decisions)
         report |= {"trust": choice.trust} if house.settings.auto_error is not None else {}
     outbox.note_decisions(house, model, outbox.untold(house, project), job)
+    outbox.spread(house, model, number)
     accepted = accepting.accept(house, model, job)
-    requests.drop(house, project, [d.sample for d in decisions])
+    requests.drop(house, project, [d.sample for d in decisions if d.route != "auto"])
     routes = {route: sum(d.route == route for d in decisions) for route in ("auto", "human", "double")}
     asked = len(decisions) - routes["auto"]
     return report | {"asked": asked, "accepted": accepted, "routes": routes}

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, get_args
 
 import numpy as np
 
 from backend import intake, spreading
 from backend.house import House, Job
-from pool.schema import Decision, ModelVersion, Sample, Task
+from pool.schema import BadImage, Decision, Failure, ModelVersion, Sample, Task
 from sampler.batch import BLIND, Lane, queue_scores
 
 CHUNK = 40  # files of one upload request
@@ -25,8 +26,11 @@ def make_tasks(house: House, project_id: int, samples: Sequence[Sample], job: Jo
     for start in range(0, len(todo), CHUNK):
         job.check()
         job.tell("upload", start, len(todo))
-        part = todo[start : start + CHUNK]
-        urls = house.studio.upload(project_id, [(_file_name(s), house.images.read(s)) for s in part])
+        files = _files(house, project_id, todo[start : start + CHUNK])
+        part = [s for s, _ in files]
+        if not part:
+            continue
+        urls = house.studio.upload(project_id, [(_file_name(s), data) for s, data in files])
         data = [
             {project.image_key: url, "sample": s.id, "name": s.name, "why": NOT_ASKED, "route": "waiting"}
             for s, url in zip(part, urls, strict=True)
@@ -40,6 +44,18 @@ def make_tasks(house: House, project_id: int, samples: Sequence[Sample], job: Jo
         )
     job.tell("upload", len(todo), len(todo))
     return len(todo)
+
+
+def _files(house: House, project: int, samples: Sequence[Sample]) -> list[tuple[Sample, bytes]]:
+    """The bytes of each sample; one that is gone costs only itself."""
+    found, failures = [], []
+    for sample in samples:
+        try:
+            found.append((sample, house.images.read(sample)))
+        except BadImage as error:
+            failures.append(Failure(sample.id, "add", str(error), datetime.now(UTC)))
+    house.pool.record_failures(failures, project)
+    return found
 
 
 def push_predictions(house: House, model: ModelVersion, job: Job) -> dict[str, Any]:
@@ -72,7 +88,6 @@ def note_decisions(house: House, model: ModelVersion, decisions: Sequence[Decisi
     from backend.studio.notes import (
         note_tasks,
         request_second_opinion,
-        set_clusters,
         set_results,
         set_scores,
     )
@@ -94,18 +109,25 @@ def note_decisions(house: House, model: ModelVersion, decisions: Sequence[Decisi
     set_scores(house.studio, project, model.version, moved)
     unseen = [tasks[d.sample].id for d in chosen if lane_of(d) in BLIND]
     set_results(house.studio, project, model.version, dict.fromkeys(unseen, ()))
-    numbers = {r.id: r.number for r in house.pool.rounds(project)}
-    groups = spreading.clusters(
-        house, model, {d.sample for d in chosen}, max(numbers[d.round] for d in decisions)
-    )
-    set_clusters(
-        house.studio, project, model.version, {tasks[s].id: g for s, g in groups.items() if s in tasks}
-    )
     second = [tasks[d.sample].id for d in chosen if d.route == "double"]
     for task in second:
         request_second_opinion(house.studio, task, overlap=2)
     house.pool.mark_asked(project, {tasks[d.sample].id: 2 if d.route == "double" else 1 for d in chosen})
     job.tell("ask", len(chosen), len(chosen))
+
+
+def spread(house: House, model: ModelVersion, number: int) -> None:
+    """Lead people through groups of look-alikes, where the settings want it; ``number`` is the round's."""
+    from backend.studio.notes import set_clusters
+
+    pool = house.pool
+    opened = [r.id for r in pool.rounds(model.project) if r.closed_at is None]
+    asked = {d.sample for r in opened for d in pool.decisions(r) if d.route != "auto"}
+    groups = spreading.clusters(house, model, asked, number)
+    tasks = {t.sample: t.id for t in pool.tasks(model.project)}
+    set_clusters(
+        house.studio, model.project, model.version, {tasks[s]: g for s, g in groups.items() if s in tasks}
+    )
 
 
 def lane_of(decision: Decision) -> Lane:

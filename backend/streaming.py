@@ -11,7 +11,6 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +37,8 @@ from sampler.stream import Quota
 
 MEMORY = "stream"
 DUE = "deliver"
+REMEMBERED = 64
+"""Latest verdicts that are kept: what is repeated after a kill is answered the same and spends nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ def gate(house: House, model: ModelVersion) -> Gate:
 
 
 def arrive(house: House, project: int, data: bytes, name: str) -> Judged:
-    """Judge an image that comes as bytes.
+    """Judge an image that comes as bytes. The same image again, as after a kill, gets the same answer.
 
     Raises:
         BadImage: it cannot be used.
@@ -80,26 +81,29 @@ def arrive(house: House, project: int, data: bytes, name: str) -> Judged:
     rules = gate(house, model)
     s = house.settings
     picture = decode(data, max_bytes=s.max_image_bytes, max_pixels=s.max_image_pixels)
-    if house.pool.samples([picture.id]):
+    if picture.id in {t.sample for t in house.pool.tasks_of(project, [picture.id])}:
         return Judged(
-            picture.id, Verdict("drop", "Not asked: this very image is in the pool already"), None
+            picture.id, Verdict("drop", "Not asked: this very image is in the project already"), None
         )
     prediction = _seen(house, model, picture)
-    item = _item(house, model, prediction, picture.phash)
-    lane, verdict = _decide(house, project, rules, item, picture.id)
-    if verdict.action == "ask" or s.stream_import == "all":
-        sample = intake.keep(house, picture, name)
-        house.pool.save_predictions([prediction])
-        if verdict.action == "ask":
-            _note(house, model, [(sample.id, prediction, lane, verdict)])
-        house.pool.change_state(
-            DUE, str(project), lambda old: {"samples": [*(old or {"samples": ()})["samples"], sample.id]}
-        )
+    lane, verdict, chance = _decide(
+        house, project, rules, _item(house, model, prediction, picture.phash), picture.id
+    )
+    if verdict.action != "ask" and s.stream_import != "all":
+        return Judged(picture.id, verdict, prediction)
+    sample = intake.keep(house, picture, name)
+    if sample.holdout:
+        why = "Not asked: looks like an image that only measures the model"
+        return Judged(picture.id, Verdict("drop", why), prediction)
+    house.pool.save_predictions([prediction])
+    if verdict.action != "drop":
+        _note(house, model, sample.id, prediction, lane, verdict, chance)
+    house.pool.change_state(DUE, f"{project}/{sample.id}", lambda _: {"sample": sample.id})
     return Judged(picture.id, verdict, prediction)
 
 
 def judge(house: House, project: int, job: Job) -> dict[str, Any]:
-    """Judge images that came as tasks made in Label Studio, in the order of their tasks.
+    """Judge images that came as tasks made in Label Studio, batch by batch as they came.
 
     Holdout images are left to the rounds, which ask about them whatever anybody thinks of them.
     """
@@ -107,37 +111,36 @@ def judge(house: House, project: int, job: Job) -> dict[str, Any]:
         return {}
     model = house.champion(project)
     rules = gate(house, model)
-    names = list((house.pool.state(intake.ARRIVED, str(project)) or {"samples": []})["samples"])
-    open_ = briefing.undecided(house, project)
-    predictions = {p.sample: p for p in house.pool.predictions(model.version, names)}
+    batches = house.pool.states(intake.ARRIVED, f"{project}/")
     counts = {"ask": 0, "auto": 0, "drop": 0}
-    for done, name in enumerate(names):
+    open_ = briefing.undecided(house, project) if batches else {}
+    for done, (key, batch) in enumerate(batches.items()):
         job.check()
-        job.tell("stream", done, len(names))
-        if name in predictions and name in open_ and not open_[name].holdout and not open_[name].people:
-            item = _item(house, model, predictions[name], open_[name].phash)
-            lane, verdict = _decide(house, project, rules, item, name)
+        job.tell("stream", done, len(batches))
+        names = batch["samples"]
+        predictions = {p.sample: p for p in house.pool.predictions(model.version, names)}
+        for name in names:
+            waits = open_.get(name)
+            if name not in predictions or waits is None or waits.holdout or waits.people:
+                continue
+            item = _item(house, model, predictions[name], waits.phash)
+            lane, verdict, chance = _decide(house, project, rules, item, name)
             counts[verdict.action] += 1
-            if verdict.action == "ask":
-                _note(house, model, [(name, predictions[name], lane, verdict)])
-        house.pool.change_state(intake.ARRIVED, str(project), partial(_without, name))
-    job.tell("stream", len(names), len(names))
+            if verdict.action != "drop":
+                _note(house, model, name, predictions[name], lane, verdict, chance)
+        house.pool.forget_states(intake.ARRIVED, [key])
+    job.tell("stream", len(batches), len(batches))
     return counts
 
 
 def due(house: House, project: int) -> list[str]:
     """Samples that are to become tasks and did not yet."""
-    return list((house.pool.state(DUE, str(project)) or {"samples": ()})["samples"])
+    return [str(state["sample"]) for state in house.pool.states(DUE, f"{project}/").values()]
 
 
 def delivered(house: House, project: int, samples: Sequence[str]) -> None:
-    """These samples have their tasks."""
-    done = set(samples)
-    house.pool.change_state(
-        DUE,
-        str(project),
-        lambda old: {"samples": [s for s in (old or {"samples": ()})["samples"] if s not in done]},
-    )
+    """These samples have their tasks, or cannot have any."""
+    house.pool.forget_states(DUE, [f"{project}/{sample}" for sample in samples])
 
 
 def counts(house: House, project: int) -> dict[str, int]:
@@ -170,47 +173,67 @@ def _item(house: House, model: ModelVersion, prediction: Prediction, phash: int)
     )
 
 
-def _decide(house: House, project: int, rules: Gate, item: Arrival, sample: str) -> tuple[str, Verdict]:
-    """The lane and the verdict, spent in the same moment: two images at once cannot share a place."""
+def _decide(
+    house: House, project: int, rules: Gate, item: Arrival, sample: str
+) -> tuple[str, Verdict, float]:
+    """Lane, verdict and the chance that the lane gave, spent in the same moment: two images at once cannot
+    share a place, and the same image again is answered what it was answered before.
+    """
     s = house.settings
-    said: list[tuple[str, Verdict]] = []
-    chance = s.audit_share * (s.stream_budget or 0.0)
+    audit = s.audit_share * (s.stream_budget or 0.0)
+    said: list[tuple[str, Verdict, float]] = []
 
     def spend(old: Mapping[str, Any] | None) -> Mapping[str, Any]:
         memory = gatekeeper.begin(rules) if old is None else gatekeeper.load(old, rules)
-        lane, verdict = rules.strategy, gatekeeper.decide(memory, rules, item)
-        lot = draw(f"stream {sample}")
-        if verdict.action == "auto" and lot < s.recheck_share:
-            lane, verdict = "recheck", Verdict("ask", f"Asked all the same: {verdict.reason}")
-        elif verdict.action == "drop" and lot < chance and gatekeeper.free(memory, rules, item):
-            why = "Asked: drawn at random to keep the measurement honest"
-            lane, verdict = "audit", Verdict("ask", why)
-        said.append((lane, verdict))
-        return gatekeeper.dump(gatekeeper.settle(memory, rules, item, verdict.action))
+        before = {row[0]: row[1:] for row in (old or {}).get("said", ())}
+        if sample in before:
+            lane, action, reason, chance = before[sample]
+            said.append((lane, Verdict(action, reason), chance))
+            return old or {}
+        lane, verdict, chance = rules.strategy, gatekeeper.decide(memory, rules, item), 1.0
+        lot, room = draw(f"stream {sample}"), gatekeeper.free(memory, rules, item)
+        if room and lot < audit:  # before the strategy has a say, or it would measure what that left over
+            lane, chance = "audit", audit
+            verdict = Verdict(
+                "ask", "Picked at random: drawn from nothing, it keeps the measurement honest"
+            )
+        elif room and verdict.action == "auto" and draw(f"recheck {sample}") < s.recheck_share:
+            lane, chance = "recheck", s.recheck_share
+            verdict = Verdict(
+                "ask", "The model is sure of this image: drawn from nothing, it shows whether it is right"
+            )
+        said.append((lane, verdict, chance))
+        settled = gatekeeper.settle(memory, rules, item, verdict.action)
+        rows = [*(old or {}).get("said", ()), [sample, lane, verdict.action, verdict.reason, chance]]
+        return {**gatekeeper.dump(settled), "said": rows[-REMEMBERED:]}
 
     house.pool.change_state(MEMORY, str(project), spend)
     return said[-1]
 
 
-def _note(house: House, model: ModelVersion, asked: Sequence[tuple[str, Prediction, str, Verdict]]) -> None:
+def _note(
+    house: House,
+    model: ModelVersion,
+    sample: str,
+    prediction: Prediction,
+    lane: str,
+    verdict: Verdict,
+    chance: float,
+) -> None:
     """Decisions of the stream stand in a round of its own, which the next training closes."""
-    opened = _round(house, model)
-    house.pool.save_decisions(
-        [
-            Decision(
-                sample=name,
-                round=opened,
-                model_version=model.version,
-                route="human",
-                uncertainty=prediction.uncertainty or 0.0,
-                measure=prediction.measure or house.settings.measure,
-                strategy=lane,
-                reason=verdict.reason,
-                p_select=1.0,
-            )
-            for name, prediction, lane, verdict in asked
-        ]
+    auto = verdict.action == "auto"
+    decision = Decision(
+        sample=sample,
+        round=_round(house, model),
+        model_version=model.version,
+        route="auto" if auto else "human",
+        uncertainty=prediction.uncertainty or 0.0,
+        measure=prediction.measure or house.settings.measure,
+        strategy="auto" if auto else lane,
+        reason=verdict.reason,
+        p_select=chance,
     )
+    house.pool.save_decisions([decision])
 
 
 def _round(house: House, model: ModelVersion) -> str:
@@ -224,10 +247,3 @@ def _round(house: House, model: ModelVersion) -> str:
         Round(f"{stem}{number}", model.project, number, model.version, 0, datetime.now(UTC))
     )
     return f"{stem}{number}"
-
-
-def _without(name: str, old: Mapping[str, Any] | None) -> Mapping[str, Any]:
-    names = list((old or {"samples": []})["samples"])
-    if name in names:
-        names.remove(name)
-    return {"samples": names}

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from backend import evidence as proof
+from backend import snapshot
 from backend.evidence import Evidence
 from backend.house import House
 from pool.columns import Columns
@@ -25,6 +26,7 @@ log = logging.getLogger("thresher.trust")
 CALIBRATION = "calibration"
 PAUSE = "pause"
 THRESHOLD = "threshold"
+RELEASED = "released"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +50,26 @@ def calibration(house: House, version: str) -> Calibration:
 
 
 def calibrate(house: House, model: ModelVersion) -> Mapping[str, Any]:
-    """Fit the model's calibration to what people said, and say how far it was off before and is after.
+    """Fit the model's calibration to what people said, keep it, and say what it is worth (see `weighed`).
+
+    Raises:
+        NotReady: too few boxes on images that people answered blind.
+    """
+    curves, figures = weighed(proof.gather(house, model))
+    state = {"curves": curves.as_dict(), "figures": figures}
+    house.pool.change_state(CALIBRATION, model.version, lambda _: state)
+    return figures
+
+
+def weighed(found: Evidence) -> tuple[Calibration, dict[str, Any]]:
+    """The calibration that evidence gives, and how far scores are off before and after it.
 
     "After" is cross-validated: each half of the images is judged by the curve of the other half. Curves
     that do not help there are not used: a few boxes are enough to fit one, not to gain by it.
 
     Raises:
-        NotReady: too few boxes on images that people answered blind.
+        NotReady: too few boxes.
     """
-    found = proof.gather(house, model)
     curves = fit(found.scores, found.hits, found.labels)
     raw, fair = d_ece(found.scores, found.hits), judged(found)
     figures: dict[str, Any] = {
@@ -72,10 +85,7 @@ def calibrate(house: House, model: ModelVersion) -> Mapping[str, Any]:
             "la_ece": la_ece(fair, found.ious, found.labels),
         }
         figures["used"] = figures["d_ece"] < raw
-    kept = curves if figures["used"] else IDENTITY
-    state = {"curves": kept.as_dict(), "figures": figures}
-    house.pool.change_state(CALIBRATION, model.version, lambda _: state)
-    return figures
+    return (curves if figures["used"] else IDENTITY), figures
 
 
 def judged(found: Evidence) -> np.ndarray[Any, np.dtype[np.float64]] | None:
@@ -95,17 +105,10 @@ def judged(found: Evidence) -> np.ndarray[Any, np.dtype[np.float64]] | None:
 
 
 def judge(house: House, model: ModelVersion, waiting: ArrayLike) -> Trust:
-    """Whether images may be accepted without a person, and from which confidence on; remembered.
+    """Whether images may be accepted without a person, and from which confidence on. Nothing changes.
 
     ``waiting`` (n,) are the confidences of the images that nobody answered.
     """
-    verdict = _judge(house, model, waiting)
-    said = {"threshold": verdict.threshold, "sentence": verdict.sentence}
-    house.pool.change_state(THRESHOLD, model.version, lambda _: said)
-    return verdict
-
-
-def _judge(house: House, model: ModelVersion, waiting: ArrayLike) -> Trust:
     s = house.settings
     if s.auto_error is None:
         return Trust(None, "Every image needs a person: THRESHER_AUTO_ERROR is not set.")
@@ -115,25 +118,73 @@ def _judge(house: House, model: ModelVersion, waiting: ArrayLike) -> Trust:
     if paused is not None:
         return Trust(None, paused, None, len(checked.samples), wrong)
     found = proof.gather(house, model)
-    thresholds = walk(waiting, len(found.samples), s.auto_error, s.auto_doubt)
+    alike = _like_those_that_wait(house, model.project, found)
+    thresholds = walk(waiting, int(alike.sum()), s.auto_error, s.auto_doubt)
     if not thresholds.size:
-        missing = max(needed(0, s.auto_error, s.auto_doubt) - len(found.samples), 0)
+        missing = max(needed(0, s.auto_error, s.auto_doubt) - int(alike.sum()), 0)
         why = (
             f"{missing} more images answered blind are needed before any promise can be kept"
             if missing
             else "the model is sure of no image that waits"
         )
         return Trust(None, f"Every image needs a person: {why}.", None, len(checked.samples), wrong)
-    kept = promise(found.confidence, found.wrong, thresholds, alpha=s.auto_error, delta=s.auto_doubt)
+    kept = promise(
+        found.confidence[alike], found.wrong[alike], thresholds, alpha=s.auto_error, delta=s.auto_doubt
+    )
     return Trust(kept.threshold, _told(kept, s.auto_error, s.auto_doubt), kept, len(checked.samples), wrong)
 
 
+def remember(house: House, model: ModelVersion, verdict: Trust, *, waiting: int) -> None:
+    """Keep a verdict for the streams; a pause is kept until another model serves.
+
+    Where no image waited there was nothing to judge by, and what was known before stays.
+    """
+    s = house.settings
+    if s.auto_error is None:
+        return
+    if verdict.promise is None and broken(verdict.wrong, verdict.checked, s.auto_error, s.auto_doubt):
+        log.warning("%s: %s", model.version, verdict.sentence)
+        house.pool.change_state(PAUSE, model.version, lambda _: {"why": verdict.sentence})
+    if waiting:
+        said = {"threshold": verdict.threshold, "rules": _rules(house)}
+        house.pool.change_state(THRESHOLD, model.version, lambda _: said)
+
+
+def released(house: House, model: ModelVersion, threshold: float) -> None:
+    """Remember that images from this confidence on leave the pool: no later promise may build on them."""
+    what = {"version": model.version, "threshold": threshold}
+    house.pool.change_state(
+        RELEASED, str(model.project), lambda old: {"events": [*(old or {"events": []})["events"], what]}
+    )
+
+
 def standing(house: House, model: ModelVersion) -> float | None:
-    """The threshold that was judged last for this version, unless a pause came since."""
+    """The threshold that was judged last for this version by the same rules, unless a pause came since."""
     known = house.pool.state(THRESHOLD, model.version)
-    if known is None or house.settings.auto_error is None or house.pool.state(PAUSE, model.version):
+    if known is None or house.settings.auto_error is None or known["rules"] != _rules(house):
         return None
-    return known["threshold"]  # type: ignore[no-any-return]
+    return None if house.pool.state(PAUSE, model.version) else known["threshold"]
+
+
+def _rules(house: House) -> list[float | None]:
+    s = house.settings
+    return [s.auto_error, s.auto_doubt, s.show_floor]
+
+
+def _like_those_that_wait(house: House, project: int, found: Evidence) -> NDArray[np.bool_]:
+    """Which checked images would still wait, had they not been checked: (n,).
+
+    Once sure images are accepted, those that wait are others than those that were drawn. What an earlier
+    threshold would have taken out of the pool is therefore taken out of the evidence too, or easy images
+    would pay for hard ones.
+    """
+    alike = np.ones(len(found.samples), dtype=np.bool_)
+    place = {sample: i for i, sample in enumerate(found.samples)}
+    for event in (house.pool.state(RELEASED, str(project)) or {"events": []})["events"]:
+        for block in house.pool.signals(event["version"], place.keys()):
+            gone = sureness(house, block) >= event["threshold"]
+            alike[[place[s] for s, out in zip(block.samples, gone, strict=True) if out]] = False
+    return alike
 
 
 def _told(kept: Promise, alpha: float, delta: float) -> str:
@@ -144,20 +195,16 @@ def _told(kept: Promise, alpha: float, delta: float) -> str:
             f"{kept.missing} more without a fault are needed."
         )
     return (
-        f"Images from confidence {kept.threshold:.3f} on need nobody: {said}, so at most {alpha:.0%} "
-        f"of such images are, {1 - delta:.0%} surely."
+        f"Images from confidence {kept.threshold:.3f} on need nobody: {said}, so at most "
+        f"{100 * alpha:.3g} % of such images are, {100 * (1 - delta):.3g} % surely."
     )
 
 
 def _rechecked(house: House, model: ModelVersion) -> Evidence:
     """Images that this version was sure of and that people answered all the same, blind."""
-    asked = {
-        d.sample
-        for r in house.pool.rounds(model.project)
-        for d in house.pool.decisions(r.id)
-        if d.strategy == "recheck" and d.model_version == model.version
-    }
-    return proof.compare(house, model, asked, holdout=False)
+    answers = snapshot.labelled(house.pool, model.project, people=True)
+    asked = proof.blind(house, model.project, "recheck", answers, model.version)
+    return proof.compare(house, model, {s: answers[s] for s in sorted(asked)})
 
 
 def _paused(house: House, model: ModelVersion, wrong: int, checked: int) -> str | None:
@@ -168,14 +215,11 @@ def _paused(house: House, model: ModelVersion, wrong: int, checked: int) -> str 
     alpha = house.settings.auto_error or 0.0
     if not broken(wrong, checked, alpha, house.settings.auto_doubt):
         return None
-    why = (
+    return (
         f"Accepting is paused: {wrong} of {checked} accepted images that people checked were wrong, more "
-        f"than {alpha:.0%} allows. It goes on when the next model serves; `thresher undo` takes back "
-        "what was accepted."
+        f"than {100 * alpha:.3g} % allows. It goes on when the next model serves; `thresher undo` takes "
+        "back what was accepted."
     )
-    log.warning("%s: %s", model.version, why)
-    house.pool.change_state(PAUSE, model.version, lambda _: {"why": why})
-    return why
 
 
 def metrics(figures: Mapping[str, Any]) -> dict[str, float]:

@@ -17,10 +17,10 @@ from sampler.calibration import reliability
 
 
 def report(house: House, project: Project) -> dict[str, Any]:
-    """Calibration figures, the promise about images that need nobody, and what streams did."""
+    """Calibration figures, the promise about images that need nobody, what streams did. Nothing changes."""
     model = house.champion(project.id)
     try:
-        figures: dict[str, Any] = dict(trust.calibrate(house, model))
+        figures: dict[str, Any] = trust.weighed(proof.gather(house, model))[1]
     except NotReady as error:
         figures = {"why": str(error)}
     wanted = briefing.undecided(house, project.id)

@@ -14,9 +14,11 @@ from backend import console, heartbeat, streaming
 from backend.house import House
 from backend.streaming import Judged
 from pool.images import SUFFIXES
-from pool.schema import BadImage, BadInput
+from pool.schema import BadInput, ThresherError
 
 log = logging.getLogger("thresher.watching")
+
+KNOWN = 100_000  # files whose latest state is remembered
 
 Tell = Callable[[Path, Judged], None]
 
@@ -54,16 +56,20 @@ def watch(house: House, project: int, folder: Path, tell: Tell, *, existing: boo
     if not folder.is_dir():
         raise BadInput("FOLDER", "a folder", str(folder), "Make it first, or check its name.")
     streaming.gate(house, house.champion(project))
-    done: set[Path] = set()
+    done: dict[Path, tuple[int, int]] = {}
     for path in _coming(folder.resolve(), existing=existing, stop=stop):
-        if path in done or not path.is_file():
-            continue
         try:
+            now = (path.stat().st_mtime_ns, path.stat().st_size)
+            if done.get(path) == now or not path.is_file():
+                continue
             judged = streaming.arrive(house, project, path.read_bytes(), path.name)
-        except (BadImage, OSError) as error:
+        except (ThresherError, OSError) as error:  # the next image may fare better
             log.warning("%s: %s", path.name, error)
             continue
-        done.add(path)
+        done.pop(path, None)
+        done[path] = now
+        if len(done) > KNOWN:
+            del done[next(iter(done))]
         tell(path, judged)
         if stop.is_set():
             return

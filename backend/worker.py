@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 
 from backend import heartbeat, loop, streaming
@@ -14,15 +15,17 @@ from pool.schema import ThresherError
 log = logging.getLogger("thresher.worker")
 
 DRAIN_SECONDS = 0.5
+DELIVER_SECONDS = 5.0  # images of a stream that come within it travel together
 
 
 def run(house: House, stop: threading.Event) -> None:
     """Work until ``stop`` is set. Jobs left by a killed worker are taken up again first."""
     with Executor(house) as executor:
         log.info("worker ready, ledger %s", house.settings.ledger_url.split("@")[-1])
+        tried: dict[int, float] = {}
         duties = (
             (heartbeat.BEAT_SECONDS, lambda: heartbeat.beat(house.pool)),
-            (DRAIN_SECONDS, lambda: drain(executor)),
+            (DRAIN_SECONDS, lambda: drain(executor, tried)),
             (house.settings.reconcile_seconds, lambda: compare(executor)),
         )
         # A thread each: a slow Label Studio delays the comparison, not the webhooks nor the heartbeat.
@@ -45,8 +48,11 @@ def _repeat(stop: threading.Event, every: float, duty: Callable[[], None]) -> No
         stop.wait(every)
 
 
-def drain(executor: Executor) -> None:
-    """Take waiting events into the ledger and queue the jobs they call for, and what streams kept."""
+def drain(executor: Executor, tried: dict[int, float]) -> None:
+    """Take waiting events into the ledger and queue the jobs they call for, and what streams kept.
+
+    ``tried`` remembers when a delivery of each project was queued: one that fails is not tried at once.
+    """
     from backend.studio.collect import drain as take
 
     def queue(kind: str, project: int) -> None:
@@ -55,7 +61,12 @@ def drain(executor: Executor) -> None:
     if executor.house.pool.inbox_size():
         take(executor.house.pool, queue)
     for project in executor.house.pool.projects():
-        if streaming.due(executor.house, project.id) and not executor.jobs.busy(project.id, "deliver"):
+        if (
+            time.monotonic() - tried.get(project.id, -DELIVER_SECONDS) >= DELIVER_SECONDS
+            and streaming.due(executor.house, project.id)
+            and not executor.jobs.busy(project.id, "deliver")
+        ):
+            tried[project.id] = time.monotonic()
             queue("deliver", project.id)
 
 

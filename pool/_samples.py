@@ -102,6 +102,15 @@ def of_project(db: Database, project: int) -> list[Task]:
         return TASKS.load(connection.execute(query))
 
 
+def tasks_of(db: Database, project: int, ids: Sequence[str]) -> list[Task]:
+    query = select(*TASKS.columns(tasks)).where(tasks.c.project == project)
+    found: list[Task] = []
+    with db.read() as connection:
+        for part in chunks(sorted(set(ids))):
+            found += TASKS.load(connection.execute(query.where(tasks.c.sample.in_(part))))
+    return sorted(found, key=lambda task: task.id)
+
+
 class Waiting(NamedTuple):
     """An image that wants an answer perhaps: is it holdout, how many people answered, how it looks."""
 

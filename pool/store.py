@@ -146,6 +146,10 @@ class Pool:
         """The project's tasks, by id."""
         return _samples.of_project(self._db, project)
 
+    def tasks_of(self, project: int, samples: Sequence[str]) -> list[Task]:
+        """The project's tasks that show these samples, by id."""
+        return _samples.tasks_of(self._db, project, samples)
+
     def mark_asked(self, project: int, overlaps: Mapping[int, int]) -> None:
         """Mark tasks (id -> how many people must see it) as asked for; unknown ids are passed over."""
         _samples.mark_asked(self._db, project, overlaps)
@@ -336,6 +340,14 @@ class Pool:
         ``how`` must not touch the ledger.
         """
         return _states.change(self._db, kind, key, how)
+
+    def states(self, kind: str, prefix: str = "") -> dict[str, State]:
+        """All states of a kind whose keys begin with ``prefix``, by key."""
+        return _states.every(self._db, kind, prefix)
+
+    def forget_states(self, kind: str, keys: Collection[str]) -> None:
+        """Drop states; those that are not there are passed over."""
+        _states.forget(self._db, kind, keys)
 
     # Inbox and progress
 

@@ -122,7 +122,9 @@ def _distinct(signals: Signals, k: int, strategy: str | Strategy, rng: np.random
     picks: Indices = np.zeros(0, dtype=np.intp)
     seen, left = picks, np.arange(len(signals))
     for _ in range(FILLS):
-        found = left[select(signals.of(left), k - len(picks), strategy, rng)]
+        # The first time nothing is left out, and a large pool need not be copied.
+        open_ = signals.of(left) if len(seen) else signals
+        found = left[select(open_, k - len(picks), strategy, rng)]
         seen = np.concatenate((seen, found))
         both = np.concatenate((picks, found))
         picks = both if signals.phash is None else both[_unlike(signals.of(both))]

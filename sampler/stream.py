@@ -119,7 +119,8 @@ def replay(values: Iterable[float], quota: Quota) -> list[int]:
 
 def advance(state: Stream, uncertainty: float, quota: Quota, *, asked: bool) -> Stream:
     """The state after this image, of which ``asked`` says whether a person was really asked."""
-    tokens = quota.refill(state.tokens) - asked
+    # Who asks without having been told to, as for a check, owes nothing: the stream goes on as usual.
+    tokens = max(quota.refill(state.tokens) - asked, 0.0)
     after = replace(state, seen=state.seen + 1, asked=state.asked + asked, tokens=tokens)
     if math.isnan(state.threshold):
         return replace(after, threshold=uncertainty)

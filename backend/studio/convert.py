@@ -32,6 +32,8 @@ Target = Project | LabelingConfig
 UNKNOWN_ANNOTATOR: Final = "unknown"
 SAME: Final = 5e-4
 """A side that moved less than this share of the picture was not moved by a person."""
+FIRST: Final = 1e-3
+"""Least score of an image that no round asked about: below it there is room for those that one did."""
 LAST: Final = 1.0
 """Score of a task that people meet after all others: an unreadable image, a holdout image not asked."""
 SAME_OBJECT: Final = 0.5
@@ -107,7 +109,7 @@ def priority(uncertainty: float | None) -> float:
     """Label Studio's prediction score, in [0, 1], lowest served first: 1 - uncertainty."""
     if uncertainty is None or math.isnan(uncertainty):
         return 0.0
-    return 1.0 - min(max(float(uncertainty), 0.0), 1.0)
+    return max(1.0 - min(max(float(uncertainty), 0.0), 1.0), FIRST)
 
 
 def _region_id(prediction: Prediction, index: int) -> str:

@@ -42,6 +42,10 @@ class Refusal(StudioError):
         self.status, self.detail = status, detail
         super().__init__(text)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # As for BadInput: without this it could not come home from another process.
+        return type(self), (str(self), self.status, self.detail)
+
 
 def check_url(url: str) -> str:
     """The base address without a closing slash; a path in front of Label Studio is kept."""

@@ -182,6 +182,11 @@ def test_requests_are_by_name_or_id_and_say_what_is_wrong(house: House) -> None:
     assert requests.add(house, 1, [some[0].id])["waiting"] == 2
     with pytest.raises(BadInput, match="NAME must be the name or id of one image of project 1"):
         requests.add(house, 1, ["nothing.jpg"])
+    with pytest.raises(BadInput, match="holdout"):
+        requests.add(house, 1, [sides(house)[1][0].name])
+    say(house, some[2], "ann")
+    with pytest.raises(BadInput, match="waits for an answer"):
+        requests.add(house, 1, [some[2].name])
 
 
 def test_costly_labels_go_to_two_people(tmp_path: Path) -> None:

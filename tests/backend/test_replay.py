@@ -214,7 +214,7 @@ def test_strategies_are_told_what_the_loop_tells_them(house: House) -> None:
     wanted = briefing.undecided(house, 1)
     columns = briefing.read(house, model, wanted, ())
     values = doubts.measured(house, model, columns, "entropy")
-    theirs = briefing.signals_of(house, model, columns, wanted, values, "ppal")
+    theirs = briefing.signals_of(house, model, columns, wanted, values, "ppal", "entropy")
     images, _ = learning.files(house, list(house.pool.samples().values()))
     seen = {
         p.sample: p

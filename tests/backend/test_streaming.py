@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from backend.house import House, Job
 from backend.settings import load
 from backend.streaming import Judged
 from pool.images import decode
-from pool.schema import BadImage, BadInput, NotReady
+from pool.schema import BadImage, BadInput, NotReady, Task
 from tests.backend.small import COUNT, small_house
 
 
@@ -73,6 +74,30 @@ def test_the_memory_is_one_row_that_outlives_the_process(house: House, tmp_path:
     assert counts["ask"] == sum(v.action == "ask" for v in [*first, *rest])
 
 
+def test_the_same_again_is_answered_the_same_and_spends_nothing(house: House) -> None:
+    first = streaming.arrive(house, 1, picture(100), "100.png")
+    assert first.verdict.action == "ask"
+    counts = streaming.counts(house, 1)
+    house.pool.forget_states(streaming.DUE, [f"1/{first.sample}"])  # killed before it was noted
+    again = streaming.arrive(house, 1, picture(100), "100.png")
+    assert again.verdict == first.verdict
+    assert streaming.counts(house, 1) == counts
+    assert streaming.due(house, 1) == [first.sample]
+    (opened,) = house.pool.rounds(1)
+    assert len(house.pool.decisions(opened.id)) == 1
+
+
+def test_another_project_judges_for_itself(house: House) -> None:
+    first = streaming.arrive(house, 1, picture(100), "100.png")
+    other = replace(house.pool.project(1), id=2)
+    house.pool.save_project(other)
+    model = house.champion(1)
+    learning.first_model(house, other, model.weights, model.sha256, model.classes)
+    second = streaming.arrive(house, 2, picture(100), "100.png")
+    assert (first.verdict.action, second.verdict.action) == ("ask", "ask")
+    assert streaming.due(house, 2) == [first.sample]
+
+
 def test_look_alikes_and_copies_are_let_go(house: House) -> None:
     known = next(j for j in run(house, 30) if j.verdict.action == "ask")
     number = next(
@@ -80,6 +105,7 @@ def test_look_alikes_and_copies_are_let_go(house: House) -> None:
         for i in range(100, 130)
         if decode(picture(i), max_bytes=10**7, max_pixels=10**7).id == known.sample
     )
+    house.pool.bind_tasks([Task(1, 999, known.sample, "/data/x.png")])
     again = streaming.arrive(house, 1, picture(number), "again.png")
     assert again.verdict.action == "drop"
     assert "this very image" in again.verdict.reason
@@ -113,7 +139,7 @@ def test_no_budget_no_stream(tmp_path: Path) -> None:
         with pytest.raises(NotReady, match="THRESHER_STREAM_BUDGET"):
             streaming.arrive(house, 1, picture(1), "1.png")
         intake.remember(house, 1, ["a"])
-        assert house.pool.state(intake.ARRIVED, "1") is None
+        assert house.pool.states(intake.ARRIVED) == {}
         assert streaming.judge(house, 1, Job("stream")) == {}
 
 
@@ -196,6 +222,7 @@ def test_a_folder_that_is_none_is_named(house: House, tmp_path: Path) -> None:
 
 def test_the_door_of_the_service(house: House) -> None:
     with TestClient(create_app(house.settings)) as client:
+        assert client.post("/api/stream?project=" + "9" * 5000, content=picture(600)).status_code == 400
         answer = client.post(
             "/api/stream?name=a.png", content=picture(600), headers={"content-type": "image/png"}
         )
@@ -224,6 +251,9 @@ def test_an_image_may_not_be_larger_than_allowed(tmp_path: Path) -> None:
         answer = client.post("/api/stream", content=b"x" * 20_000)
         assert answer.status_code == 400
         assert "0.01 MB" in answer.json()["error"]
+        inline = client.post("/api/stream", json={"url": "data:image/png;base64," + "x" * 50_000})
+        assert inline.status_code == 400
+        assert "0.02 MB" in inline.json()["error"]
 
 
 def test_errors_come_home_from_another_process() -> None:

@@ -176,3 +176,14 @@ def test_uncertainties_are_written_anew(settled: Pool) -> None:
     assert settled.uncertainties(1, "v1") == {sha("a"): 0.25}
     with pytest.raises(BadInput, match="uncertainty"):
         settled.set_uncertainties("v1", {sha("a"): 1.5}, "margin")
+
+
+def test_states_are_listed_by_the_beginning_of_their_key_and_forgotten(pool: Pool) -> None:
+    for key in ("1/b", "1/a", "11/a", "1_a"):
+        pool.change_state("due", key, lambda _, key=key: {"of": key})  # type: ignore[misc]
+    assert list(pool.states("due", "1/")) == ["1/a", "1/b"]
+    assert pool.states("due", "1/")["1/a"] == {"of": "1/a"}
+    assert len(pool.states("due")) == 4
+    assert pool.states("other") == {}
+    pool.forget_states("due", ["1/a", "never"])
+    assert list(pool.states("due", "1/")) == ["1/b"]

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from backend.studio import percent
 from backend.studio.convert import (
+    FIRST,
     annotation,
     annotator,
     change,
@@ -288,13 +289,13 @@ def test_ids_of_regions_are_kept() -> None:
     ("uncertainty", "score"),
     [
         (0.0, 1.0),
-        (1.0, 0.0),
+        (1.0, FIRST),
         (0.3, 0.7),
         (-2, 1.0),
-        (9, 0.0),
+        (9, FIRST),
         (None, 0.0),
         (math.nan, 0.0),
-        (math.inf, 0.0),
+        (math.inf, FIRST),
     ],
 )
 def test_the_most_uncertain_is_served_first(uncertainty: float | None, score: float) -> None:
