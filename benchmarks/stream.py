@@ -1,8 +1,9 @@
 """How good the picks of a stream are, what it spends, and what a decision costs, against scikit-activeml.
 
-The stream is what a camera gives: everything gets harder in the middle, and a storm passes. A pick's
-percentile is its rank among the 500 images around it; with hindsight the best would reach
-1 - budget / 2 on average.
+The stream is what a camera gives: everything gets harder in the middle, and a storm passes. It shows
+scenes of several kinds, some far more often than others, whatever their uncertainty. A pick's percentile
+is its rank among the 500 images around it; with hindsight the best would reach 1 - budget / 2 on
+average. Evenness is the entropy of the picks' kinds, 1 where all were picked equally often.
 """
 
 from __future__ import annotations
@@ -22,12 +23,17 @@ import numpy as np  # noqa: E402
 from numpy.typing import NDArray  # noqa: E402
 
 from benchmarks.closing import close  # noqa: E402
-from sampler.stream import Quota, replay  # noqa: E402
+from sampler.stream import Item, Quota, replay  # noqa: E402
+from sampler.streams import DEFAULT, STREAMS  # noqa: E402
+from sampler.streams import replay as replay_items  # noqa: E402
 
 BUDGET = 0.05
 STORM = (0.67, 0.7)
+KINDS = 40
+WIDTH = 448  # as long as the embeddings of yolo11n
 
 Array = NDArray[np.float64]
+Choosers = dict[str, Callable[[Array], list[int]]]
 
 
 def images(n: int, seed: int) -> Array:
@@ -40,8 +46,21 @@ def images(n: int, seed: int) -> Array:
     return np.asarray(values)
 
 
+def scenes(n: int, seed: int) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+    """Kinds of ``n`` images, the k-th of them 1 / k as frequent as the first, and their embeddings."""
+    rng = np.random.default_rng(seed)
+    often = 1 / np.arange(1, KINDS + 1)
+    kinds = rng.choice(KINDS, n, p=often / often.sum())
+    centres = rng.standard_normal((KINDS, WIDTH), dtype=np.float32)
+    return kinds, centres[kinds] + 0.3 * rng.standard_normal((n, WIDTH), dtype=np.float32)
+
+
 def ours(values: Array) -> list[int]:
     return replay(values.tolist(), Quota(BUDGET))
+
+
+def replayed(name: str, items: list[Item], _: Array) -> list[int]:
+    return replay_items(items, Quota(BUDGET), name)
 
 
 def managed(manager: Any, values: Array) -> list[int]:
@@ -57,7 +76,7 @@ def managed(manager: Any, values: Array) -> list[int]:
     return picks
 
 
-def peers(seed: int) -> dict[str, Callable[[Array], list[int]]]:
+def peers(seed: int) -> Choosers:
     from skactiveml.stream import budgetmanager as managers
 
     made = {
@@ -70,7 +89,12 @@ def peers(seed: int) -> dict[str, Callable[[Array], list[int]]]:
     return {name: partial(managed, manager) for name, manager in made.items()}
 
 
-def judge(choose: Callable[[Array], list[int]], values: Array) -> dict[str, float]:
+def evenness(kinds: NDArray[np.intp]) -> float:
+    shares = np.unique(kinds, return_counts=True)[1] / len(kinds)
+    return float(-(shares * np.log(shares)).sum() / np.log(KINDS))
+
+
+def judge(choose: Callable[[Array], list[int]], values: Array, kinds: NDArray[np.intp]) -> dict[str, float]:
     began = time.process_time()
     picks = choose(values)
     spent = time.process_time() - began
@@ -79,6 +103,7 @@ def judge(choose: Callable[[Array], list[int]], values: Array) -> dict[str, floa
         "percentile": float(np.mean(ranks)) if ranks else 0.0,
         "budget_error": abs(len(picks) / len(values) / BUDGET - 1),
         "us_per_item": spent / len(values) * 1e6,
+        "evenness": evenness(kinds[np.asarray(picks, dtype=np.intp)]),
     }
 
 
@@ -89,16 +114,21 @@ def main() -> None:
     seeds, n = (1, 6_000) if quick else (5, 6_000)
     found: dict[str, list[dict[str, float]]] = {}
     for seed in range(seeds):
-        values = images(n, seed)
-        for name, choose in {"ours": ours, **peers(seed)}.items():
-            found.setdefault(name, []).append(judge(choose, values))
+        values, (kinds, embeddings) = images(n, seed), scenes(n, seed)
+        items = [Item(u, row) for u, row in zip(values.tolist(), embeddings, strict=True)]
+        others: Choosers = {
+            f"ours_{name}": partial(replayed, name, items) for name in STREAMS if name != DEFAULT
+        }
+        for name, choose in ({"ours": ours} | others | peers(seed)).items():
+            found.setdefault(name, []).append(judge(choose, values, kinds))
     means = {
         name: {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
         for name, rows in found.items()
     }
     for name, row in means.items():
         print(f"{name:22}" + "".join(f"  {key} {value:8.3f}" for key, value in row.items()))
-    growth = judge(ours, images(60_000, 0))["us_per_item"] / means["ours"]["us_per_item"]
+    many = np.zeros(60_000, dtype=np.intp)
+    growth = judge(ours, images(60_000, 0), many)["us_per_item"] / means["ours"]["us_per_item"]
     figures = {key: round(value, 4) for key, value in means["ours"].items()}
     for name, row in means.items():
         if name != "ours":
