@@ -37,7 +37,7 @@ PAGE: Final = 100
 which takes half a minute at most; then the task has two answers, and consensus sorts them out."""
 TRIES: Final = 3
 PAUSE: Final = 1.0
-UNTOUCHED: Final = timedelta(seconds=1)
+UNTOUCHED: Final = timedelta(milliseconds=50)
 """Label Studio takes the two times of a new annotation microseconds apart; every change renews the second.
 Who changed it last does not tell: that is the token's user from the beginning, often a person as well."""
 SEEN: Final = (
