@@ -47,6 +47,7 @@ def accept(house: House, model: ModelVersion, job: Job) -> int:
         notes = {
             tasks[d.sample]: {"why": d.reason, "route": d.route, "uncertainty": round(d.uncertainty, 4)}
             for d in decided
+            if tasks[d.sample] in made
         }
         note_tasks(house.studio, project.id, notes)
         known = _state(house, opened)
@@ -61,11 +62,8 @@ def undone(house: House, model: ModelVersion) -> set[str]:
     found: set[str] = set()
     for opened, state in house.pool.states(BATCH).items():
         if state.get("undone"):
-            found |= {
-                d.sample
-                for d in house.pool.decisions(opened)
-                if d.route == "auto" and d.model_version == model.version
-            }
+            mine = {d.sample for d in house.pool.decisions(opened) if d.model_version == model.version}
+            found |= mine & set(state["undone"])
     return found
 
 
@@ -76,9 +74,7 @@ def _state(house: House, round_id: str) -> dict[str, Any]:
 def _batch(house: House, round_id: str) -> set[str]:
     """Images of a round that are settled: written, or taken back."""
     known = _state(house, round_id)
-    if known.get("undone"):
-        return {d.sample for d in house.pool.decisions(round_id)}
-    return set(known.get("samples", ()))
+    return {*known.get("samples", ()), *known.get("undone", ())}
 
 
 def _steps(job: Job) -> Callable[[int, int], None]:
@@ -131,7 +127,8 @@ def undo(house: House, project: int, round_id: str, job: Job) -> dict[str, Any]:
         a.task: a.id for a in pool.annotations(project) if a.sample in auto and a.annotator == str(user)
     }
     job.tell("undo", 0, len(batch))
-    _remember(house, (BATCH, round_id), {**_state(house, round_id), "undone": True})
+    _remember(house, (BATCH, round_id), {**_state(house, round_id), "undone": sorted(auto)})
+    trust.taken_back(house, project, round_id)
     gone = take_back(house.studio, pool.project(project), batch, user)
     note_tasks(house.studio, project, {task: {"why": NOT_ASKED, "route": "waiting"} for task in gone})
     pool.delete_annotations(project, [batch[task] for task in gone], datetime.now(UTC))

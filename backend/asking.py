@@ -126,14 +126,15 @@ def decide(house: House, model: ModelVersion, wish: Wish, round_id: str, job: Jo
         ],
         dtype=np.intp,
     )
-    verdict = trust.judge(house, model, sure[left])
+    trust.watch(house, model)
+    verdict = trust.judge(house, model, sure[left], round_id)
     trust.remember(house, model, verdict, waiting=len(left))
     if verdict.threshold is not None:
         picks += _released(left[sure[left] >= verdict.threshold], wish.size, s.recheck_share, seed)
     if wish.minutes is not None:
         picks = affordable(picks, seconds(cost, columns.counts), 60 * wish.minutes)
     if verdict.threshold is not None and any(p.lane == "auto" for p in picks):
-        trust.released(house, model, verdict.threshold)
+        trust.released(house, model, round_id, verdict.threshold)
     return Choice(_decisions(house, model, round_id, wish.measure, how, table, picks), verdict.sentence)
 
 
@@ -158,7 +159,7 @@ def affordable(picks: Sequence[Pick], cost: Floats, budget: float) -> list[Pick]
     left = Counter(picks[i].lane for i in kept)
     return [
         pick
-        if pick.p_select == 1.0
+        if pick.p_select == 1.0 and pick.lane not in ("audit", "recheck")
         else replace(pick, p_select=pick.p_select * left[pick.lane] / len(by_lane[pick.lane]))
         for i, pick in enumerate(picks)
         if i in kept or pick.lane == "auto"

@@ -66,7 +66,7 @@ def signals_of(
         boxes=columns.counts,
         kind=doubtful(columns),
         phash=np.array([wanted[s].phash for s in columns.samples], dtype=np.uint64),
-        turn=max(len(house.pool.rounds(project)) - 1, 0),
+        turn=sum(not r.id.startswith("stream-") for r in house.pool.rounds(project)),
         difficulty=boxes.difficulty(measure) if boxes and measure in MEASURES else None,
         detail=boxes.of if boxes else None,
     )

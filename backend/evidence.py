@@ -63,10 +63,11 @@ def gather(house: House, model: ModelVersion) -> Evidence:
     Nothing that the model or one it descends from learned, nor a look-alike of it; and of look-alikes one,
     since fifty frames of one scene are one trial and not fifty.
     """
-    samples = house.pool.samples()
     answers = snapshot.labelled(house.pool, model.project, people=True)
     drawn = blind(house, model.project, "audit", answers)
-    learned = {samples[s].root for s in _learned(house, model) if s in samples}
+    taught = _learned(house, model)
+    samples = house.pool.samples([*answers, *taught])
+    learned = {samples[s].root for s in taught if s in samples}
     wanted = [s for s in answers if samples[s].holdout or (s in drawn and samples[s].root not in learned)]
     one_of = {samples[s].root: s for s in sorted(wanted, key=_lot)}
     return compare(house, model, {s: answers[s] for s in sorted(one_of.values())})
@@ -89,6 +90,7 @@ def blind(
         for d in house.pool.decisions(each.id):
             if d.strategy == lane and version in (None, d.model_version):
                 asked[d.sample] = each
+                shown_since.discard(d.sample)
             elif d.strategy not in BLIND and d.route != "auto":
                 shown_since.add(d.sample)
     return {

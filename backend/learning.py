@@ -193,7 +193,8 @@ def evaluate(house: House, project: Project, candidate: str, job: Job) -> dict[s
             job.tell("evaluate", done, 2, model.version)
             found[model.version] = measure(house.detector(model), truth, project.labels)
             report[model.version] = summary(found[model.version])
-            house.pool.set_metrics(model.version, report[model.version])
+            known = house.pool.model(model.version).metrics  # calibration errors among them
+            house.pool.set_metrics(model.version, {**known, **report[model.version]})
         change = paired_difference(found[old.version], found[new.version], key=GATE_MEASURE)
         report[new.version] |= {"change_low": change.low, "change_high": change.high}
         house.pool.set_metrics(new.version, report[new.version])

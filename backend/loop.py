@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from backend import accepting, asking, intake, learning, outbox, requests, snapshot, streaming
+from backend import accepting, asking, intake, learning, outbox, requests, snapshot, streaming, trust
 from backend.asking import Wish
 from backend.house import House, Job
 from pool.schema import Round
@@ -100,7 +100,9 @@ def undo(house: House, project: int, round_id: str, job: Job) -> Report:
 
 def collect(house: House, project: int, job: Job, *, full: bool = False) -> Report:
     """What people did comes home, also what no webhook told of."""
-    return intake.answers(house, project, job, full=full)
+    report = intake.answers(house, project, job, full=full)
+    trust.watch(house, house.pool.champion(project))
+    return report
 
 
 def audit(house: House, project: int, job: Job) -> Report:
@@ -140,8 +142,11 @@ def evaluate(house: House, project: int, candidate: str, job: Job) -> Report:
 def promote(house: House, project: int, candidate: str, job: Job) -> Report:
     """The candidate takes over if it is not worse; the round ends either way."""
     report = learning.promote(house, house.pool.project(project), candidate, job)
+    owed = set(streaming.due(house, project))
     for opened in house.pool.rounds(project):
-        if opened.closed_at is None:
+        # What a stream asked while this job ran is not even told yet: its round goes on.
+        told = not owed or owed.isdisjoint(d.sample for d in house.pool.decisions(opened.id))
+        if opened.closed_at is None and told:
             outbox.withdraw(house, project, opened.id)
             house.pool.close_round(opened.id, datetime.now(UTC), report["outcome"])
     return report

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any, get_args
 
 import numpy as np
 
-from backend import intake, spreading
+from backend import intake, learning, spreading
 from backend.house import House, Job
-from pool.schema import BadImage, Decision, Failure, ModelVersion, Sample, Task
+from pool.schema import Decision, ModelVersion, Sample, Task
 from sampler.batch import BLIND, Lane, queue_scores
 
 CHUNK = 40  # files of one upload request
@@ -23,6 +22,7 @@ def make_tasks(house: House, project_id: int, samples: Sequence[Sample], job: Jo
     house.pool.bind_tasks(intake.new_tasks(house, project).known)
     bound = {t.sample for t in house.pool.tasks(project_id)}
     todo = list({s.id: s for s in samples if s.id not in bound}.values())
+    made = 0
     for start in range(0, len(todo), CHUNK):
         job.check()
         job.tell("upload", start, len(todo))
@@ -42,20 +42,20 @@ def make_tasks(house: House, project_id: int, samples: Sequence[Sample], job: Jo
         house.pool.bind_tasks(
             [Task(project_id, i, s.id, url) for i, s, url in zip(ids, part, urls, strict=True)]
         )
+        made += len(part)
     job.tell("upload", len(todo), len(todo))
-    return len(todo)
+    return made
 
 
 def _files(house: House, project: int, samples: Sequence[Sample]) -> list[tuple[Sample, bytes]]:
-    """The bytes of each sample; one that is gone costs only itself."""
-    found, failures = [], []
-    for sample in samples:
-        try:
-            found.append((sample, house.images.read(sample)))
-        except BadImage as error:
-            failures.append(Failure(sample.id, "add", str(error), datetime.now(UTC)))
+    """The bytes of each sample; one that is gone costs only itself.
+
+    Raises:
+        NotReady: none can be had, nor any other of the pool.
+    """
+    found, failures = learning.files(house, samples)
     house.pool.record_failures(failures, project)
-    return found
+    return [(sample, found[sample.id].read_bytes()) for sample in samples if sample.id in found]
 
 
 def push_predictions(house: House, model: ModelVersion, job: Job) -> dict[str, Any]:
@@ -79,12 +79,14 @@ def untold(house: House, project: int) -> list[Decision]:
     pool = house.pool
     told = {t.sample for t in pool.tasks(project) if t.asked}
     opened = [r.id for r in pool.rounds(project) if r.closed_at is None]
-    asked = [d for r in opened for d in pool.decisions(r) if d.route != "auto"]
+    known = {t.sample for t in pool.tasks(project)}
+    asked = [d for r in opened for d in pool.decisions(r) if d.route != "auto" and d.sample in known]
     return [d for d in asked if d.sample not in told]
 
 
 def note_decisions(house: House, model: ModelVersion, decisions: Sequence[Decision], job: Job) -> None:
     """Tell annotators why, put the picks first in the queue, ask for second opinions."""
+    from backend.studio.convert import FIRST
     from backend.studio.notes import (
         note_tasks,
         request_second_opinion,
@@ -98,7 +100,8 @@ def note_decisions(house: House, model: ModelVersion, decisions: Sequence[Decisi
     tasks = {t.sample: t for t in house.pool.tasks(project)}
     chosen = [d for d in decisions if d.sample in tasks]
     lanes: list[Lane] = [lane_of(d) for d in chosen]
-    scores = queue_scores(np.array([d.uncertainty for d in chosen]), lanes, _first_other(house, model))
+    # No image that nobody asked about has a score below `FIRST`, whatever it was when it was pushed.
+    scores = queue_scores(np.array([d.uncertainty for d in chosen]), lanes, FIRST)
     moved = {tasks[d.sample].id: float(s) for d, s in zip(chosen, scores, strict=True)}
     job.tell("ask", 0, len(chosen), "writing the reasons")
     notes = {
@@ -134,19 +137,6 @@ def lane_of(decision: Decision) -> Lane:
     """The lane that took an image: every name that is no other lane's is a strategy's."""
     lanes: tuple[Lane, ...] = get_args(Lane)
     return next((lane for lane in lanes if lane == decision.strategy), "strategy")
-
-
-def _first_other(house: House, model: ModelVersion) -> float:
-    """Queue score of the first image that nobody is asked about, in [0, 1]; labelled ones count too."""
-    from backend.studio.convert import priority
-
-    pool = house.pool
-    opened = [r.id for r in pool.rounds(model.project) if r.closed_at is None]
-    asked = {d.sample for r in opened for d in pool.decisions(r)}
-    others = pool.uncertainties(model.project, model.version)
-    samples = pool.samples(list(others.keys() - asked))
-    free = [others[s] for s, sample in samples.items() if not sample.holdout]
-    return priority(max(free, default=0.0))
 
 
 def withdraw(house: House, project: int, round_id: str) -> None:

@@ -163,6 +163,7 @@ def _look(
     if sample_id is None:
         uri = str(task.data[project.image_key])
         sample = intake.one(house, *house.fetcher.fetch(task.id, uri))
+        intake.remember(house, project.id, [sample.id])
         house.pool.bind_tasks([Task(project.id, task.id, sample.id, uri)])
     else:
         sample = house.pool.sample(sample_id)

@@ -47,6 +47,9 @@ def add(house: House, project: int, names: Sequence[str]) -> dict[str, Any]:
 def drop(house: House, project: int, samples: Sequence[str]) -> None:
     """Take images off the list: people were asked about them."""
     gone = set(samples)
+    known = house.pool.state(REQUESTS, str(project))
+    if known is None or gone.isdisjoint(known["samples"]):
+        return
     house.pool.change_state(
         REQUESTS,
         str(project),

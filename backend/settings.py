@@ -282,6 +282,28 @@ class Settings(BaseSettings):
             else value
         )
 
+    @field_validator("stream_limits")
+    @classmethod
+    def _readable_limits(cls, value: str) -> str:
+        if value:
+            from sampler.limits import parse
+
+            try:
+                parse(value)
+            except BadInput as error:
+                raise ValueError(f"must be {error.expected}") from None
+        return value
+
+    @field_validator("stream_strategy")
+    @classmethod
+    def _known_strategy(cls, value: str) -> str:
+        if value != "quantile":
+            from sampler.streams import STREAMS
+
+            if value not in STREAMS:
+                raise ValueError(f"must be one of {', '.join(STREAMS)}")
+        return value
+
     @field_validator("studio_url", "studio_public_url", "backend_url")
     @classmethod
     def _plain_url(cls, value: str | None) -> str | None:

@@ -138,6 +138,14 @@ def due(house: House, project: int) -> list[str]:
     return [str(state["sample"]) for state in house.pool.states(DUE, f"{project}/").values()]
 
 
+def all_due(house: House) -> dict[int, list[str]]:
+    """The same of every project that has any."""
+    found: dict[int, list[str]] = {}
+    for key, state in house.pool.states(DUE).items():
+        found.setdefault(int(key.partition("/")[0]), []).append(str(state["sample"]))
+    return found
+
+
 def delivered(house: House, project: int, samples: Sequence[str]) -> None:
     """These samples have their tasks, or cannot have any."""
     house.pool.forget_states(DUE, [f"{project}/{sample}" for sample in samples])
@@ -203,7 +211,7 @@ def _decide(
                 "ask", "The model is sure of this image: drawn from nothing, it shows whether it is right"
             )
         said.append((lane, verdict, chance))
-        settled = gatekeeper.settle(memory, rules, item, verdict.action)
+        settled = gatekeeper.settle(memory, rules, item, verdict.action, paid=lane != "recheck")
         rows = [*(old or {}).get("said", ()), [sample, lane, verdict.action, verdict.reason, chance]]
         return {**gatekeeper.dump(settled), "said": rows[-REMEMBERED:]}
 

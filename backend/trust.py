@@ -104,10 +104,11 @@ def judged(found: Evidence) -> np.ndarray[Any, np.dtype[np.float64]] | None:
     return fair
 
 
-def judge(house: House, model: ModelVersion, waiting: ArrayLike) -> Trust:
+def judge(house: House, model: ModelVersion, waiting: ArrayLike, round_id: str = "") -> Trust:
     """Whether images may be accepted without a person, and from which confidence on. Nothing changes.
 
-    ``waiting`` (n,) are the confidences of the images that nobody answered.
+    ``waiting`` (n,) are the confidences of the images that nobody answered. ``round_id`` is the round that
+    is being decided, perhaps for the second time: what it released itself does not count yet.
     """
     s = house.settings
     if s.auto_error is None:
@@ -118,7 +119,7 @@ def judge(house: House, model: ModelVersion, waiting: ArrayLike) -> Trust:
     if paused is not None:
         return Trust(None, paused, None, len(checked.samples), wrong)
     found = proof.gather(house, model)
-    alike = _like_those_that_wait(house, model.project, found)
+    alike = _like_those_that_wait(house, model.project, found, round_id)
     thresholds = walk(waiting, int(alike.sum()), s.auto_error, s.auto_doubt)
     if not thresholds.size:
         missing = max(needed(0, s.auto_error, s.auto_doubt) - int(alike.sum()), 0)
@@ -135,27 +136,42 @@ def judge(house: House, model: ModelVersion, waiting: ArrayLike) -> Trust:
 
 
 def remember(house: House, model: ModelVersion, verdict: Trust, *, waiting: int) -> None:
-    """Keep a verdict for the streams; a pause is kept until another model serves.
+    """Keep a verdict for the streams.
 
     Where no image waited there was nothing to judge by, and what was known before stays.
     """
     s = house.settings
     if s.auto_error is None:
         return
-    if verdict.promise is None and broken(verdict.wrong, verdict.checked, s.auto_error, s.auto_doubt):
-        log.warning("%s: %s", model.version, verdict.sentence)
-        house.pool.change_state(PAUSE, model.version, lambda _: {"why": verdict.sentence})
     if waiting:
         said = {"threshold": verdict.threshold, "rules": _rules(house)}
         house.pool.change_state(THRESHOLD, model.version, lambda _: said)
 
 
-def released(house: House, model: ModelVersion, threshold: float) -> None:
-    """Remember that images from this confidence on leave the pool: no later promise may build on them."""
+def released(house: House, model: ModelVersion, round_id: str, threshold: float) -> None:
+    """Remember that a round lets images from this confidence on leave the pool.
+
+    No later promise may build on images like them.
+    """
     what = {"version": model.version, "threshold": threshold}
-    house.pool.change_state(
-        RELEASED, str(model.project), lambda old: {"events": [*(old or {"events": []})["events"], what]}
-    )
+    house.pool.change_state(RELEASED, f"{model.project}/{round_id}", lambda _: what)
+
+
+def taken_back(house: House, project: int, round_id: str) -> None:
+    """What a round released is in the pool again."""
+    house.pool.forget_states(RELEASED, [f"{project}/{round_id}"])
+
+
+def watch(house: House, model: ModelVersion | None) -> None:
+    """Pause accepting as soon as what people checked speaks against the promise."""
+    s = house.settings
+    if model is None or s.auto_error is None or house.pool.state(PAUSE, model.version):
+        return
+    checked = _rechecked(house, model)
+    why = _paused(house, model, int(checked.wrong.sum()), len(checked.samples))
+    if why is not None:
+        log.warning("%s: %s", model.version, why)
+        house.pool.change_state(PAUSE, model.version, lambda _: {"why": why})
 
 
 def standing(house: House, model: ModelVersion) -> float | None:
@@ -171,7 +187,7 @@ def _rules(house: House) -> list[float | None]:
     return [s.auto_error, s.auto_doubt, s.show_floor]
 
 
-def _like_those_that_wait(house: House, project: int, found: Evidence) -> NDArray[np.bool_]:
+def _like_those_that_wait(house: House, project: int, found: Evidence, round_id: str) -> NDArray[np.bool_]:
     """Which checked images would still wait, had they not been checked: (n,).
 
     Once sure images are accepted, those that wait are others than those that were drawn. What an earlier
@@ -180,7 +196,9 @@ def _like_those_that_wait(house: House, project: int, found: Evidence) -> NDArra
     """
     alike = np.ones(len(found.samples), dtype=np.bool_)
     place = {sample: i for i, sample in enumerate(found.samples)}
-    for event in (house.pool.state(RELEASED, str(project)) or {"events": []})["events"]:
+    for key, event in house.pool.states(RELEASED, f"{project}/").items():
+        if key == f"{project}/{round_id}":
+            continue
         for block in house.pool.signals(event["version"], place.keys()):
             gone = sureness(house, block) >= event["threshold"]
             alike[[place[s] for s, out in zip(block.samples, gone, strict=True) if out]] = False

@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from backend import heartbeat, loop, streaming
 from backend.house import House, Job
@@ -15,17 +16,18 @@ from pool.schema import ThresherError
 log = logging.getLogger("thresher.worker")
 
 DRAIN_SECONDS = 0.5
-DELIVER_SECONDS = 5.0  # images of a stream that come within it travel together
+DELIVER_SECONDS = 2.0  # images of a stream that come within it travel together
+LONGEST_SECONDS = 300.0
 
 
 def run(house: House, stop: threading.Event) -> None:
     """Work until ``stop`` is set. Jobs left by a killed worker are taken up again first."""
     with Executor(house) as executor:
         log.info("worker ready, ledger %s", house.settings.ledger_url.split("@")[-1])
-        tried: dict[int, float] = {}
+        deliveries: dict[int, Patience] = {}
         duties = (
             (heartbeat.BEAT_SECONDS, lambda: heartbeat.beat(house.pool)),
-            (DRAIN_SECONDS, lambda: drain(executor, tried)),
+            (DRAIN_SECONDS, lambda: drain(executor, deliveries)),
             (house.settings.reconcile_seconds, lambda: compare(executor)),
         )
         # A thread each: a slow Label Studio delays the comparison, not the webhooks nor the heartbeat.
@@ -48,10 +50,10 @@ def _repeat(stop: threading.Event, every: float, duty: Callable[[], None]) -> No
         stop.wait(every)
 
 
-def drain(executor: Executor, tried: dict[int, float]) -> None:
+def drain(executor: Executor, deliveries: dict[int, Patience]) -> None:
     """Take waiting events into the ledger and queue the jobs they call for, and what streams kept.
 
-    ``tried`` remembers when a delivery of each project was queued: one that fails is not tried at once.
+    ``deliveries`` remembers each project's patience: a delivery that fails is not tried at once.
     """
     from backend.studio.collect import drain as take
 
@@ -60,14 +62,29 @@ def drain(executor: Executor, tried: dict[int, float]) -> None:
 
     if executor.house.pool.inbox_size():
         take(executor.house.pool, queue)
-    for project in executor.house.pool.projects():
-        if (
-            time.monotonic() - tried.get(project.id, -DELIVER_SECONDS) >= DELIVER_SECONDS
-            and streaming.due(executor.house, project.id)
-            and not executor.jobs.busy(project.id, "deliver")
+    for project, samples in streaming.all_due(executor.house).items():
+        if deliveries.setdefault(project, Patience()).over(samples) and not executor.jobs.busy(
+            project, "deliver"
         ):
-            tried[project.id] = time.monotonic()
-            queue("deliver", project.id)
+            queue("deliver", project)
+
+
+@dataclass
+class Patience:
+    """Waits a little before a delivery, and twice as long after each that delivered nothing."""
+
+    wait: float = DELIVER_SECONDS
+    since: float = field(default_factory=time.monotonic)
+    last: list[str] = field(default_factory=list)
+
+    def over(self, samples: list[str]) -> bool:
+        """Is it time for these samples? Asked again, the answer is no until the next wait is over."""
+        if time.monotonic() - self.since < self.wait:
+            return False
+        stuck = bool(self.last) and set(self.last) <= set(samples)
+        self.wait = min(2 * self.wait, LONGEST_SECONDS) if stuck else DELIVER_SECONDS
+        self.since, self.last = time.monotonic(), samples
+        return True
 
 
 def compare(executor: Executor) -> None:

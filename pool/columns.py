@@ -102,7 +102,7 @@ def _columns(group: Sequence[Prediction]) -> Columns:
     counts = [len(p.regions) for p in group]
     regions = [r for p in group for r in p.regions]
 
-    def boxes(name: str, width: int | None, *shape: int | None) -> Matrix | None:
+    def boxes(name: str, *shape: int | None) -> Matrix | None:
         if getattr(group[0], name) is None:
             return None
         parts = [half(name, getattr(p, name), (len(p.regions), *shape)) for p in group]
@@ -119,10 +119,10 @@ def _columns(group: Sequence[Prediction]) -> Columns:
         embedding=None
         if embeddings[0] is None
         else np.stack([half("embedding", e, (None,)) for e in embeddings if e is not None]),
-        probs=boxes("probs", None, len(classes)),
-        localisation=boxes("localisation", None),
-        disagreement=boxes("disagreement", None),
-        box_embeddings=boxes("box_embeddings", None, None),
+        probs=boxes("probs", len(classes)),
+        localisation=boxes("localisation"),
+        disagreement=boxes("disagreement"),
+        box_embeddings=boxes("box_embeddings", None),
     )
 
 

@@ -8,6 +8,7 @@ same (recheck). What audit, holdout and recheck measure, people answer without t
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -96,7 +97,8 @@ def compose(
     drawn = random_n(len(free), round(size * shares.audit), draw)
     audit = free[drawn.indices]
     asked = np.asarray(wanted, dtype=np.intp)
-    asked = asked[np.isin(asked, free) & ~np.isin(asked, audit)][: round(size * shares.free)]
+    asked = asked[np.isin(asked, free) & ~np.isin(asked, audit)][: math.ceil(size * shares.free)]
+    asked = asked[: max(min(size, len(free)) - len(audit), 0)]
     taken = np.concatenate((audit, asked))
     rest = np.setdiff1d(free, taken, assume_unique=True)
     wants = max(min(size, len(free)) - len(taken), 0)

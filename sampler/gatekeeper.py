@@ -120,8 +120,10 @@ def free(memory: Memory, gate: Gate, item: Arrival) -> bool:
     return _copied(memory, gate, item) is None and _closed(memory, gate, item) is None
 
 
-def settle(memory: Memory, gate: Gate, item: Arrival, action: Action) -> Memory:
+def settle(memory: Memory, gate: Gate, item: Arrival, action: Action, *, paid: bool = True) -> Memory:
     """The memory after an image of which ``action`` is what was really done.
+
+    ``paid`` False: the asking was on top of the strategy's budget, which is not spent; limits are.
 
     Raises:
         BadInput: an unknown action, or as in `decide`.
@@ -131,7 +133,7 @@ def settle(memory: Memory, gate: Gate, item: Arrival, action: Action) -> Memory:
     state, asked = _state(memory, gate), action == "ask"
     unheard = action == "drop" and (_copied(memory, gate, item) or _closed(memory, gate, item))
     if not unheard:
-        state = named(gate.strategy).advance(state, item, gate.quota, asked)
+        state = named(gate.strategy).advance(state, item, gate.quota, asked and paid)
     after = replace(
         memory,
         strategy=gate.strategy,

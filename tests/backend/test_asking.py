@@ -234,12 +234,17 @@ def test_what_is_affordable_costs_no_more(rows: list[tuple[Lane, float]], budget
     cost = np.array([price for _, price in rows])
     kept = affordable(picks, cost, budget)
     spent = sum(cost[p.index] * (2 if p.route == "double" else 1) for p in kept)
-    assert kept == [p for p in picks if p in kept]
+    places = [p.index for p in kept]
+    assert places == sorted(places)
+    for pick in kept:  # a drawing that lost images gave each a smaller chance
+        whole = sum(p.lane == pick.lane for p in picks)
+        left = sum(p.lane == pick.lane for p in kept)
+        assert pick.p_select == pytest.approx(left / whole if pick.lane == "audit" else 1.0)
     assert spent <= budget * (1 + 1e-9) or len(kept) == 1
     if spent > budget or len(kept) == len(picks):
         return
     # One more would have been too much: the first one left out, in the order of the line.
-    rest = [p for p in picks if p not in kept]
+    rest = [p for p in picks if p.index not in places]
     assert spent + max(cost[p.index] * (2 if p.route == "double" else 1) for p in rest) > budget
 
 

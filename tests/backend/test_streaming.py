@@ -149,10 +149,35 @@ def test_what_is_no_image_changes_nothing(house: House) -> None:
     assert house.pool.state(streaming.MEMORY, "1") is None
 
 
-def test_wrong_limits_name_their_setting(tmp_path: Path) -> None:
-    wrong = small_house(tmp_path, stream_budget=0.3, stream_limits="weekly=3")
-    with wrong as house, pytest.raises(BadInput, match="weekly"):
-        streaming.arrive(house, 1, picture(1), "1.png")
+def test_wrong_limits_and_strategies_name_their_setting() -> None:
+    with pytest.raises(BadInput, match="THRESHER_STREAM_LIMITS"):
+        load(stream_limits="weekly=3")
+    with pytest.raises(BadInput, match="THRESHER_STREAM_STRATEGY must be one of quantile"):
+        load(stream_strategy="hopes")
+
+
+def test_what_is_checked_on_top_does_not_eat_the_budget(house: House) -> None:
+    from datetime import UTC, datetime
+
+    from sampler import gatekeeper
+    from sampler.gatekeeper import Arrival, Gate
+    from sampler.stream import Quota
+
+    draw = np.random.default_rng(0)
+    rules = Gate(Quota(0.05), auto=0.9)
+    memory, asked = gatekeeper.begin(rules), 0
+    for _ in range(4000):
+        sure = draw.random() < 0.8
+        item = Arrival(
+            uncertainty=float(draw.random() * (0.1 if sure else 1.0)),
+            at=datetime(2026, 1, 1, tzinfo=UTC),
+            confidence=0.95 if sure else 0.1,
+        )
+        action = gatekeeper.decide(memory, rules, item).action
+        checked = action == "auto" and draw.random() < 0.1
+        memory = gatekeeper.settle(memory, rules, item, "ask" if checked else action, paid=not checked)
+        asked += action == "ask"
+    assert 0.04 < asked / 4000 < 0.06
 
 
 def test_tasks_made_in_label_studio_are_judged_once(house: House) -> None:

@@ -274,7 +274,8 @@ def test_easy_images_that_were_accepted_do_not_pay_for_hard_ones(house: House) -
     waiting = np.linspace(0.3, 0.99, 200)
     before = trust.judge(house, crowd.model, waiting).promise
     assert before is not None
-    trust.released(house, crowd.model, 0.8)
+    trust.released(house, crowd.model, "round", 0.8)
+    assert trust.judge(house, crowd.model, waiting, "round").promise == before  # the very round again
     after = trust.judge(house, crowd.model, waiting[waiting < 0.8])
     found = evidence.gather(house, crowd.model)
     hard = int((found.confidence < 0.8).sum())
@@ -304,8 +305,8 @@ def test_a_broken_promise_pauses_until_another_model_serves(house: House) -> Non
     crowd.decided(rechecked, "recheck")
     for place, name in enumerate(rechecked):
         crowd.answer(name, true=place > 4)
+    trust.watch(house, crowd.model)
     verdict = trust.judge(house, crowd.model, waiting)
-    trust.remember(house, crowd.model, verdict, waiting=len(waiting))
     assert verdict.threshold is None
     assert (verdict.wrong, verdict.checked) == (5, 10)
     assert "paused: 5 of 10" in verdict.sentence

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -65,7 +67,9 @@ def test_lanes_have_their_shares_and_no_image_is_in_two(
     assert sum(len(lanes[lane]) for lane in ("strategy", "audit", "free")) == min(size, free)
     assert len(lanes["audit"]) == min(round(0.1 * size), free)
     open_ = [i for i in given_ if not holdout[i] and i not in {p.index for p in lanes["audit"]}]
-    assert [p.index for p in lanes["free"]] == open_[: round(0.2 * size)]
+    assert [p.index for p in lanes["free"]] == open_[
+        : min(math.ceil(0.2 * size), max(min(size, free) - len(lanes["audit"]), 0))
+    ]
     assert {p.p_select for p in lanes["audit"]} <= {len(lanes["audit"]) / max(free, 1)}
     assert picks == compose(signals, holdout, size, "top_n", seed, shares=Shares(0.1, 0.2), wanted=given_)
 
