@@ -24,6 +24,7 @@ import shutil
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from datetime import UTC, datetime
@@ -217,7 +218,8 @@ def exported(weights: Path, imgsz: int, folder: Path) -> Path:
     """The weights for OpenVINO, for pictures of any size."""
     source = folder / weights.name  # an export is written beside its source
     shutil.copyfile(weights, source)
-    return Path(yolo(source).export(format="openvino", dynamic=True, half=False, imgsz=imgsz))
+    with warnings.catch_warnings(action="ignore"):  # torch, of how ultralytics exports
+        return Path(yolo(source).export(format="openvino", dynamic=True, half=False, imgsz=imgsz))
 
 
 def compared(times: Times, count: int, prefix: str, table: Table) -> tuple[Figures, Figures]:
