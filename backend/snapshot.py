@@ -80,7 +80,7 @@ def upright(row: Row) -> tuple[Region, ...]:
 
 def agreed(annotations: Sequence[Annotation], samples: Mapping[str, Sample]) -> dict[str, Consensus]:
     """What the annotators of each sample say together."""
-    return fuse_all(annotations, aspects={s.id: s.width / s.height for s in samples.values()})
+    return fuse_all(annotations, sizes={s.id: (s.width, s.height) for s in samples.values()})
 
 
 def check_split(train: Sequence[Row], holdout_roots: set[str]) -> None:

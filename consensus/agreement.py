@@ -12,8 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from consensus.marks import Floats, Ints, Marks
+from consensus.marks import Marks
 from consensus.matching import every_pair
+from consensus.overlap import pair_iou
+from consensus.sheet import Floats, Ints
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +45,30 @@ class Pairs:
     """Rows of two people on common images.
 
     ``first`` < ``second`` are positions of annotators. ``matched`` counts objects that both drew
-    under the same label, ``first_drew`` and ``second_drew`` their boxes, ``samples`` the images the
-    row stands for. ``sample`` is the position of the image, -1 for a sum over images.
+    under the same label, ``overlap`` adds up the IoU of those boxes, ``first_drew`` and
+    ``second_drew`` count their boxes, ``samples`` the images the row stands for. ``sample`` is the
+    position of the image, -1 for a sum over images.
     """
 
     sample: Ints
     first: Ints
     second: Ints
     matched: Ints
+    overlap: Floats
     first_drew: Ints
     second_drew: Ints
     samples: Ints
+
+    @property
+    def iou(self) -> Floats:
+        """Mean IoU of the matched boxes of each row, in [tau, 1]; NaN where nothing matched."""
+        return np.where(self.matched > 0, self.overlap / np.maximum(self.matched, 1), np.nan)
+
+    @property
+    def pq(self) -> Floats:
+        """Panoptic quality of each row, F1 x mean IoU (Kirillov et al. 2019): 1 where neither drew."""
+        boxes = self.first_drew + self.second_drew
+        return np.where(boxes == 0, 1.0, 2.0 * self.overlap / np.maximum(boxes, 1))
 
     @property
     def f1(self) -> Floats:
@@ -114,8 +129,7 @@ def count_pairs(marks: Marks, objects: Ints) -> Pairs:
     """Every two people on every image that both answered, with what they share of it."""
     people, names = max(len(marks.annotators), 1), max(len(marks.labels), 1)
     visit = marks.answered[:, 0] * people + marks.answered[:, 1]
-    boxes = np.zeros(len(visit), dtype=np.intp)
-    np.add.at(boxes, np.searchsorted(visit, marks.sample * people + marks.annotator), 1)
+    boxes = np.bincount(marks.place, minlength=len(visit)).astype(np.intp)
 
     left, right = every_pair(marks.answered[:, 0], marks.answered[:, 1])
     key = visit[left] * people + marks.answered[right, 1]
@@ -124,13 +138,15 @@ def count_pairs(marks: Marks, objects: Ints) -> Pairs:
 
     one, other = every_pair(objects * names + marks.label, marks.annotator)
     hits = (marks.sample[one] * people + marks.annotator[one]) * people + marks.annotator[other]
-    matched = np.zeros(len(key), dtype=np.intp)
-    np.add.at(matched, np.searchsorted(key, hits), 1)
+    row = np.searchsorted(key, hits)
+    turn, aspect = marks.turn, marks.aspect[one]
+    iou = pair_iou(marks.boxes[one], marks.boxes[other], turn[one], turn[other], aspect)
     return Pairs(
         sample=marks.answered[left, 0],
         first=marks.answered[left, 1],
         second=marks.answered[right, 1],
-        matched=matched,
+        matched=np.bincount(row, minlength=len(key)).astype(np.intp),
+        overlap=np.bincount(row, weights=iou, minlength=len(key)).astype(np.float64),
         first_drew=boxes[left],
         second_drew=boxes[right],
         samples=np.ones(len(key), dtype=np.intp),
@@ -150,6 +166,7 @@ def pooled(pairs: Pairs) -> Pairs:
         first=key // width,
         second=key % width,
         matched=summed(pairs.matched),
+        overlap=np.bincount(row, weights=pairs.overlap, minlength=len(key)).astype(np.float64),
         first_drew=summed(pairs.first_drew),
         second_drew=summed(pairs.second_drew),
         samples=summed(pairs.samples),

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from consensus.agreement import Votes, consensus_score, count_votes
-from consensus.marks import Floats, Ints, Marks, alone, gather, verdicts, whole
+from consensus.marks import Marks, marks, whole
 from consensus.matching import TAU, cluster_marks
 from consensus.overlap import DECIMALS, pair_iou
+from consensus.sheet import Floats, Ints, sheet, verdicts
 from pool.schema import Annotation, BadInput, Box, Consensus, Region
 
 QUORUM = 0.5
@@ -20,7 +21,11 @@ SLACK = 1e-9
 
 
 def fuse(
-    annotations: Sequence[Annotation], quorum: float = QUORUM, tau: float = TAU, *, aspect: float = 1.0
+    annotations: Sequence[Annotation],
+    quorum: float = QUORUM,
+    tau: float = TAU,
+    *,
+    size: tuple[int, int] | None = None,
 ) -> Consensus:
     """What the annotations of one sample say together; see `fuse_all`.
 
@@ -33,7 +38,7 @@ def fuse(
             "annotations", "all of one sample, at least one", sorted(samples), "Use fuse_all for several."
         )
     (sample,) = samples
-    return fuse_all(annotations, quorum, tau, aspects={sample: aspect})[sample]
+    return fuse_all(annotations, quorum, tau, sizes=None if size is None else {sample: size})[sample]
 
 
 def fuse_all(
@@ -41,7 +46,7 @@ def fuse_all(
     quorum: float = QUORUM,
     tau: float = TAU,
     *,
-    aspects: Mapping[str, float] | None = None,
+    sizes: Mapping[str, tuple[int, int]] | None = None,
 ) -> dict[str, Consensus]:
     """What people say together about each sample, in the order of sample ids.
 
@@ -60,29 +65,34 @@ def fuse_all(
         annotations: of any samples.
         quorum: in [0, 1].
         tau: least IoU of two boxes of one object, in (0, 1].
-        aspects: width / height by sample; needed only where boxes are turned.
+        sizes: width and height by sample in pixels; needed only where boxes are turned.
 
     Raises:
-        BadInput: ``quorum``, ``tau`` or an aspect out of range.
+        BadInput: ``quorum``, ``tau`` or a size out of range.
     """
     if not 0.0 <= quorum <= 1.0:
         raise BadInput("quorum", "between 0 and 1", quorum)
-    marks = gather(annotations, aspects)
-    objects = cluster_marks(marks, tau)
-    votes = count_votes(marks, objects)
+    said = sheet(annotations, sizes)
+    counted = marks(said)
+    objects = cluster_marks(counted, tau)
+    votes = count_votes(counted, objects)
     scores = consensus_score(votes)
-    disputed = np.bincount(votes.sample, weights=~votes.unanimous, minlength=len(marks.samples))
-    settled = {a.sample: whole(a.regions) for a in [*alone(annotations), *verdicts(annotations)]}
-    fused = _fused(marks, objects, votes, quorum)
+    disputed = np.bincount(votes.sample, weights=~votes.unanimous, minlength=len(said.samples))
+    alone = votes.voters[counted.answered[:, 0]] == 1
+    settled = {
+        annotations[k].sample: whole(annotations[k].regions)
+        for k in np.concatenate([counted.answer[alone], verdicts(said)]).tolist()
+    }
+    fused = _fused(counted, objects, votes, quorum)
     ends = np.cumsum(votes.voters)
     out: dict[str, Consensus] = {}
-    for k, sample in enumerate(marks.samples):
-        people = marks.answered[ends[k] - votes.voters[k] : ends[k], 1]
+    for k, sample in enumerate(said.samples):
+        people = counted.answered[ends[k] - votes.voters[k] : ends[k], 1]
         out[sample] = Consensus(
             sample=sample,
             score=None if np.isnan(scores[k]) else float(scores[k]),
             regions=settled[sample] if sample in settled else tuple(fused[k]),
-            annotators=tuple(marks.annotators[p] for p in people),
+            annotators=tuple(said.annotators[p] for p in people),
             disputed=int(disputed[k]),
         )
     return out

@@ -18,8 +18,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from consensus.marks import Floats, Ints, Marks, usable
+from consensus.marks import Marks, usable
 from consensus.overlap import hulls, pair_iou
+from consensus.sheet import Floats, Ints
 from pool.boxes import as_boxes
 from pool.schema import BadInput
 

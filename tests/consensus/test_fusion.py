@@ -144,7 +144,7 @@ def test_turned_boxes() -> None:
 
 def test_the_aspect_matters_where_boxes_are_turned() -> None:
     swung, place = region("bin", 0.5, 0.0, 1.0, 0.25, 90.0), region("bin", 0.0, 0.0, 0.5, 0.25)
-    assert fuse(people([swung], [place]), aspect=0.5).score == 1.0
+    assert fuse(people([swung], [place]), size=(50, 100)).score == 1.0
     assert fuse(people([swung], [place])).score == 0.0
 
 
@@ -219,5 +219,5 @@ def test_wrong_input_is_named() -> None:
             fuse([drew("a", BIN)], quorum)
     with pytest.raises(BadInput, match="tau"):
         fuse([drew("a", BIN)], tau=0.0)
-    with pytest.raises(BadInput, match=r"aspects\['s'\] must be width / height, above 0, but got 0.0"):
-        fuse([drew("a", BIN)], aspect=0.0)
+    with pytest.raises(BadInput, match=r"sizes\['s'\] must be a width and a height above 0, but got \(0, 10\)"):
+        fuse([drew("a", BIN)], size=(0, 10))
