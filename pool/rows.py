@@ -22,6 +22,7 @@ from pool.schema import (
     Change,
     Consensus,
     Decision,
+    Edit,
     Event,
     Failure,
     ModelVersion,
@@ -179,6 +180,7 @@ ANNOTATIONS = Mapper(Annotation, {"regions": REGIONS, "change": CHANGE})
 ROUNDS = Mapper(Round)
 DECISIONS = Mapper(Decision, {"uncertainty": UNCERTAINTY, "p_select": _share("p_select")})
 CONSENSUS = Mapper(Consensus, {"score": _share("score"), "regions": REGIONS, "annotators": WORDS})
+EDITS = Mapper(Edit, {"before": JSON, "after": JSON})
 SNAPSHOTS = Mapper(Snapshot, {"manifest": MAPPING})
 EVENTS = Mapper(Event, {"body": MAPPING})
 PROGRESS = Mapper(Progress)

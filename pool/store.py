@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from pool import (
     _annotations,
+    _edits,
     _inbox,
     _models,
     _predictions,
@@ -40,6 +41,7 @@ from pool.schema import (
     Annotation,
     Consensus,
     Decision,
+    Edit,
     Event,
     Failure,
     ModelVersion,
@@ -297,6 +299,20 @@ class Pool:
     def consensus(self, project: int) -> dict[str, Consensus]:
         """Consensus by sample."""
         return _annotations.list_consensus(self._db, project)
+
+    # Edits
+
+    def record_edits(self, edits: Sequence[Edit]) -> None:
+        """Note what is changed in Label Studio, in this order; a repeated call notes it again."""
+        _edits.save(self._db, edits)
+
+    def edits(self, project: int, job: str | None = None) -> list[Edit]:
+        """What was changed in a project's tasks, oldest first; all, or what one job did."""
+        return _edits.of_project(self._db, project, job)
+
+    def mark_undone(self, project: int, job: str, tasks: Sequence[int], at: datetime) -> None:
+        """Note that what a job changed in these tasks was put back."""
+        _edits.undone(self._db, project, job, tasks, at)
 
     # Rounds
 

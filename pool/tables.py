@@ -289,6 +289,25 @@ consensus = Table(
     Column("disputed", Integer, nullable=False),
 )
 
+# What was changed in Label Studio, in the order in which it was: the book of who, when and what before.
+edits = Table(
+    "edits",
+    metadata,
+    Column("seq", Serial, primary_key=True, autoincrement=True),
+    Column("project", BigInteger, ForeignKey(projects.c.id), nullable=False),
+    Column("task", BigInteger, nullable=False),
+    Column("field", Words, nullable=False),
+    Column("subject", BigInteger, nullable=False),
+    Column("before", Text, nullable=False),
+    Column("after", Text, nullable=False),
+    Column("job", Words, nullable=False),
+    Column("who", Words, nullable=False),
+    Column("at", Moment, nullable=False),
+    Column("undone_at", Moment),
+    Index("ix_edits_project_job", "project", "job"),
+    sqlite_autoincrement=True,
+)
+
 snapshots = Table(
     "snapshots",
     metadata,

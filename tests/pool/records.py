@@ -15,6 +15,7 @@ from pool.schema import (
     Change,
     Consensus,
     Decision,
+    Edit,
     Event,
     Failure,
     ModelVersion,
@@ -226,6 +227,9 @@ consensus = st.builds(
 )
 rounds = st.builds(
     Round, words, st.just(1), counts, words, counts, moments, st.none() | moments, st.none() | words
+)
+edits = st.builds(
+    Edit, st.just(1), ids, words, ids, json_values, json_values, words, words, moments, st.none() | moments
 )
 snapshots = st.builds(Snapshot, words, st.just(1), bodies, moments)
 events = st.builds(Event, words, ids, words, bodies)

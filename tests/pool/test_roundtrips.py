@@ -152,6 +152,14 @@ def test_consensus(fresh: Fresh, record: Any) -> None:
     assert pool.consensus(1) == {record.sample: record}
 
 
+@given(record=records.edits)
+@examples
+def test_edit(fresh: Fresh, record: Any) -> None:
+    pool = fresh()
+    pool.record_edits([record])
+    assert pool.edits(1) == [record]
+
+
 @given(record=records.snapshots)
 @examples
 def test_snapshot(fresh: Fresh, record: Any) -> None:

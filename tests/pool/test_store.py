@@ -15,6 +15,7 @@ from pool.schema import (
     BadInput,
     Consensus,
     Decision,
+    Edit,
     Event,
     Failure,
     Progress,
@@ -454,6 +455,22 @@ def test_decisions_outside_their_range_are_refused(pool: Pool, change: dict[str,
     pool.open_round(Round("r", 1, 1, "v1", 5, NOW))
     with pytest.raises(BadInput, match=next(iter(change))):
         pool.save_decisions([decision("r", sample.id, **change)])
+
+
+def test_edits_are_a_book_that_is_only_added_to(pool: Pool) -> None:
+    settle(pool, "a", projects=(1, 2))
+    first = Edit(1, 7, "overlap", 0, 1, 2, "review-1", "rev@x", NOW)
+    second = Edit(1, 8, "data.consensus_score", 0, None, 0.5, "review-2", "rev@x", NOW)
+    other = replace(first, project=2)
+    pool.record_edits([first, second])
+    pool.record_edits([other])
+    assert pool.edits(1) == [first, second]
+    assert pool.edits(1, "review-2") == [second]
+    later = NOW + timedelta(minutes=1)
+    pool.mark_undone(1, "review-1", [7, 8], later)
+    pool.mark_undone(1, "review-1", [7], later + timedelta(hours=1))  # the first time counts
+    assert pool.edits(1) == [replace(first, undone_at=later), second]
+    assert pool.edits(2) == [other]
 
 
 def test_consensus_is_replaced(pool: Pool) -> None:
