@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
-from fastapi.responses import JSONResponse, PlainTextResponse
+from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
 from pydantic import ValidationError
 from starlette.datastructures import State
 
@@ -24,6 +24,7 @@ from backend.guard import SECRET_HEADER, Guard
 from backend.house import House
 from backend.inbox import Inbox
 from backend.metrics import exposition
+from backend.pages import JSON, Reports
 from backend.predictor import Predictor
 from backend.settings import Settings
 from backend.studio import protocol
@@ -63,6 +64,7 @@ def create_app(settings: Settings) -> FastAPI:
             Inbox(house.pool),
             Predictor(settings),
         )
+        app.state.reports = Reports(house)
         memory.refresh(house)
         watcher = asyncio.create_task(_watch(memory, app.state))
         yield
@@ -174,6 +176,20 @@ def _routes(app: FastAPI, settings: Settings, memory: Memory) -> None:
         text = await asyncio.to_thread(exposition, request.app.state.house)
         return PlainTextResponse(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
+    async def consensus(request: Request) -> Response:
+        reports: Reports = request.app.state.reports
+        text, headers = await asyncio.to_thread(reports.page, int(request.path_params["project"]))
+        return HTMLResponse(text, headers=headers)
+
+    async def consensus_file(request: Request) -> Response:
+        reports: Reports = request.app.state.reports
+        project, name = int(request.path_params["project"]), str(request.path_params["name"])
+        text, kind = await asyncio.to_thread(reports.file, project, name)
+        headers = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
+        if kind != JSON:
+            headers["Content-Disposition"] = f'attachment; filename="{name}"'
+        return Response(text, media_type=kind, headers=headers)
+
     for path, methods, handler in (
         ("/", ["GET"], health),
         ("/health", ["GET"], health),
@@ -183,6 +199,8 @@ def _routes(app: FastAPI, settings: Settings, memory: Memory) -> None:
         ("/api/stream", ["POST"], stream),
         ("/versions", ["GET"], versions),
         ("/metrics", ["GET"], metrics),
+        ("/projects/{project:int}/consensus", ["GET"], consensus),
+        ("/projects/{project:int}/consensus/{name}", ["GET"], consensus_file),
     ):
         app.add_route(path, handler, methods=methods)
 

@@ -130,7 +130,14 @@ def labelled(house: House, project: Project) -> tuple[list[Truth], list[Truth]]:
     """
     sides = []
     for holdout in (False, True):
-        rows, _ = snapshot.rows(house.pool, project.id, holdout=holdout, labels=project.labels, people=True)
+        rows, _ = snapshot.rows(
+            house.pool,
+            project.id,
+            holdout=holdout,
+            labels=project.labels,
+            settings=house.settings,
+            people=True,
+        )
         if not rows:
             where = "in the holdout, to measure on" if holdout else "outside the holdout, to replay"
             raise NotReady(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from backend import cli_sampler
+from backend import cli_audit, cli_sampler
 from backend.cli_base import (
     SERVICE,
     VERBS,
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["cli", "main"]
 
 cli_sampler.register(cli)
+cli_audit.register(cli)
 
 
 def main() -> None:
@@ -83,36 +84,6 @@ def collect(
 ) -> None:
     """Bring home what people submitted, edited, skipped and deleted."""
     run_job("collect", project, wait, as_json, full=full)
-
-
-@cli.command(rich_help_panel=VERBS)
-def audit(project: ProjectOption = None, as_json: JsonOption = False) -> None:
-    """Show how far people agree on the images that several of them labelled."""
-    from backend import console, loop
-    from backend.house import Job
-
-    with the_house() as house:
-        target = house.only_project(project)
-        report = loop.audit(house, target.id, Job("audit"))
-        found = house.pool.consensus(target.id)
-        names = {s.id: s.name for s in house.pool.samples(list(found)).values()}
-    worst = sorted(found.values(), key=lambda c: (-c.disputed, c.score if c.score is not None else 1.0))
-    if as_json:
-        tasks = [
-            {"sample": c.sample, "name": names[c.sample], "score": c.score, "disputed": c.disputed}
-            for c in worst
-        ]
-        console.emit({**report, "tasks": tasks})
-        return
-    console.facts(f"Agreement in project {target.id} ({target.title})", report)
-    rows = [
-        [names[c.sample], c.score if c.score is None else round(c.score, 3), c.disputed, len(c.annotators)]
-        for c in worst
-    ]
-    if rows:
-        console.table(
-            "Most disputed first", ["image", "consensus score", "disputed", "annotators"], rows[:15]
-        )
 
 
 @cli.command(rich_help_panel=VERBS)

@@ -35,12 +35,12 @@ SERVICE = "The service"
 
 
 @contextmanager
-def the_house() -> Iterator[House]:
-    """The house that the settings describe, closed again at the end."""
+def the_house(**changes: object) -> Iterator[House]:
+    """The house that the settings describe, closed again at the end; ``changes`` that are not None win."""
     from backend import settings
     from backend.house import open_house
 
-    with open_house(settings.load()) as house:
+    with open_house(settings.load(**changes)) as house:
         yield house
 
 

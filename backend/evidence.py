@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from backend import snapshot
 from backend.house import House
 from backend.studio.convert import shown
+from backend.voting import voting
 from pool.boxes import iou_matrix, to_array
 from pool.schema import Annotation, ModelVersion, Prediction, Region, Round
 from sampler.batch import BLIND
@@ -65,7 +66,7 @@ def gather(house: House, model: ModelVersion) -> Evidence:
     """
     answers = snapshot.labelled(house.pool, model.project, people=True)
     drawn = blind(house, model.project, "audit", answers)
-    taught = _learned(house, model)
+    taught = learned_by(house, model)
     samples = house.pool.samples([*answers, *taught])
     learned = {samples[s].root for s in taught if s in samples}
     wanted = [s for s in answers if samples[s].holdout or (s in drawn and samples[s].root not in learned)]
@@ -106,7 +107,7 @@ def _within(answer: Annotation, asked: Round) -> bool:
     )
 
 
-def _learned(house: House, model: ModelVersion) -> set[str]:
+def learned_by(house: House, model: ModelVersion) -> set[str]:
     """Every sample that the model or one of its ancestors was trained on."""
     known = {m.version: m for m in house.pool.models(model.project)}
     found: set[str] = set()
@@ -128,7 +129,8 @@ def compare(house: House, model: ModelVersion, answers: Mapping[str, Sequence[An
     A box of a label that the project does not know counts as there: the model cannot have found it.
     """
     samples = house.pool.samples(list(answers))
-    fused = snapshot.agreed([a for given in answers.values() for a in given], samples)
+    how = voting(house.settings, answers.values(), samples)
+    fused = how.agreed([a for given in answers.values() for a in given], samples)
     seen = list(house.pool.predictions(model.version, list(answers)))
     truths = [snapshot.upright(snapshot.Row(samples[p.sample], fused[p.sample].regions)) for p in seen]
     return weigh(seen, truths, house.settings.show_floor)

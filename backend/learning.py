@@ -97,8 +97,10 @@ def freeze(house: House, project: Project, job: Job) -> dict[str, Any]:
     Raises:
         NotReady: nobody labelled an image outside the holdout, or the split leaks.
     """
-    train, left_out = snapshot.rows(house.pool, project.id, holdout=False, labels=project.labels)
-    holdout, unmeasured = snapshot.rows(house.pool, project.id, holdout=True, labels=project.labels)
+    (train, left_out), (holdout, unmeasured) = (
+        snapshot.rows(house.pool, project.id, holdout=side, labels=project.labels, settings=house.settings)
+        for side in (False, True)
+    )
     strange = left_out | unmeasured
     if strange:
         log.warning("project %d: labels unknown here: %s", project.id, strange)

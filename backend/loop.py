@@ -15,9 +15,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from backend import accepting, asking, intake, learning, outbox, requests, snapshot, streaming, trust
+from backend import (
+    accepting,
+    asking,
+    intake,
+    learning,
+    outbox,
+    requests,
+    reviewing,
+    snapshot,
+    streaming,
+    trust,
+)
 from backend.asking import Wish
 from backend.house import House, Job
+from backend.voting import voting
 from pool.schema import Round
 
 Report = dict[str, Any]
@@ -110,7 +122,8 @@ def audit(house: House, project: int, job: Job) -> Report:
     answers = snapshot.labelled(house.pool, project)
     shared = [given for given in answers.values() if len({a.annotator for a in given}) > 1]
     samples = house.pool.samples([given[0].sample for given in shared])
-    several = snapshot.agreed([a for given in shared for a in given], samples).values()
+    how = voting(house.settings, shared, samples)
+    several = how.agreed([a for given in shared for a in given], samples).values()
     house.pool.save_consensus(project, list(several))
     scores = [c.score for c in several if c.score is not None]
     job.tell("audit", len(several), len(several))
@@ -122,6 +135,16 @@ def audit(house: House, project: int, job: Job) -> Report:
         "consensus_score": mean,
         "disputed": disputed,
     }
+
+
+def review(house: House, project: int, job: Job) -> Report:
+    """Label Studio shows reviewers what people said together, and asks one more where that is undecided."""
+    return reviewing.apply(house, project, job)
+
+
+def unreview(house: House, project: int, run: str | None, job: Job) -> Report:
+    """Take back what a review run wrote; what people changed since stays."""
+    return reviewing.undo(house, project, run, job)
 
 
 def freeze(house: House, project: int, job: Job) -> Report:

@@ -244,6 +244,42 @@ class Settings(BaseSettings):
         validation_alias=_names("THRESHER_STREAM_IMPORT"),
         description="Which images of a stream become tasks.",
     )
+    tau: float = Field(
+        0.5,
+        gt=0.0,
+        le=1.0,
+        validation_alias=_names("THRESHER_TAU"),
+        description="Overlap (IoU) from which two people's boxes are of one object.",
+    )
+    quorum: float = Field(
+        0.5,
+        ge=0.0,
+        le=1.0,
+        validation_alias=_names("THRESHER_QUORUM"),
+        description="Largest share of the people that may have missed an object that is kept.",
+    )
+    least_votes: int = Field(
+        1,
+        ge=1,
+        validation_alias=_names("THRESHER_LEAST_VOTES"),
+        description="People that must have drawn an object, where at least as many answered.",
+    )
+    rules: Path | None = Field(
+        None,
+        validation_alias=_names("THRESHER_RULES"),
+        description="YAML file of guidelines that answers are checked against; empty: general ones.",
+    )
+    max_opinions: int = Field(
+        3,
+        ge=2,
+        validation_alias=_names("THRESHER_MAX_OPINIONS"),
+        description="Most people that are asked about an image on which the others disagree.",
+    )
+    review_auto: bool = Field(
+        False,
+        validation_alias=_names("THRESHER_REVIEW_AUTO"),
+        description="Write consensus and review queue into Label Studio with every round, unasked.",
+    )
     holdout_share: float = Field(
         0.1,
         ge=0.0,

@@ -10,10 +10,11 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from consensus.fusion import fuse_all
+from backend.settings import Settings
+from backend.voting import voting
 from pool.boxes import clip, from_array, to_array
 from pool.boxes import upright as hull
-from pool.schema import Annotation, Box, Consensus, NotReady, Region, Sample, Snapshot
+from pool.schema import Annotation, Box, NotReady, Region, Sample, Snapshot
 from pool.store import Pool
 
 MACHINE = ("accept", "user")
@@ -46,7 +47,13 @@ def labelled(
 
 
 def rows(
-    pool: Pool, project: int, *, holdout: bool, labels: Sequence[str], people: bool = False
+    pool: Pool,
+    project: int,
+    *,
+    holdout: bool,
+    labels: Sequence[str],
+    settings: Settings,
+    people: bool = False,
 ) -> tuple[list[Row], Counter[str]]:
     """Every labelled image on one side of the split, with what its annotators say together.
 
@@ -59,7 +66,8 @@ def rows(
     samples = pool.samples(list(answers))
     known = set(labels)
     wanted = [s for s in sorted(answers) if samples[s].holdout is holdout]
-    fused = agreed([a for s in wanted for a in answers[s]], samples)
+    how = voting(settings, answers.values(), samples)
+    fused = how.agreed([a for s in wanted for a in answers[s]], samples)
     strange = Counter(
         r.label or "no label" for s in wanted for r in fused[s].regions if r.label not in known
     )
@@ -76,11 +84,6 @@ def upright(row: Row) -> tuple[Region, ...]:
         for region, box in zip(row.regions, hulls, strict=True)
         if box.x2 > box.x1 and box.y2 > box.y1
     )
-
-
-def agreed(annotations: Sequence[Annotation], samples: Mapping[str, Sample]) -> dict[str, Consensus]:
-    """What the annotators of each sample say together."""
-    return fuse_all(annotations, sizes={s.id: (s.width, s.height) for s in samples.values()})
 
 
 def check_split(train: Sequence[Row], holdout_roots: set[str]) -> None:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("thresher.jobs")
 
 QUEUE = "jobs"
-VERSION = "2"  # raised when steps change their order or meaning: jobs of another version are not resumed
+VERSION = "3"  # raised when steps change their order or meaning: jobs of another version are not resumed
 TELL_SECONDS = 0.25
 Report = dict[str, Any]
 Step = tuple[str, Callable[[House, int, Job, Mapping[str, Any]], Report]]
@@ -48,9 +48,18 @@ COLLECT: tuple[Step, ...] = (
     ),
     ("audit", lambda house, project, job, _: loop.audit(house, project, job)),
 )
+REVIEW: Step = ("review", lambda house, project, job, _: loop.review(house, project, job))
+# The same step where it is only wanted by a setting.
+AUTO_REVIEW: Step = (
+    "review",
+    lambda house, project, job, _: (
+        loop.review(house, project, job) if house.settings.review_auto else {"review": "off"}
+    ),
+)
 LEARN: tuple[Step, ...] = (
     ("collect", lambda house, project, job, _: loop.collect(house, project, job, full=True)),
     COLLECT[1],
+    AUTO_REVIEW,
     ("freeze", lambda house, project, job, _: loop.freeze(house, project, job)),
     (
         "train",
@@ -73,6 +82,7 @@ WORKFLOWS: dict[str, tuple[Step, ...]] = {
     "ask": (
         *LOOK,
         CALIBRATE,
+        AUTO_REVIEW,
         (
             "ask",
             lambda house, project, job, given: loop.ask(house, project, wish(house.settings, given), job),
@@ -83,6 +93,13 @@ WORKFLOWS: dict[str, tuple[Step, ...]] = {
         (
             "undo",
             lambda house, project, job, given: loop.undo(house, project, given["round"], job),
+        ),
+    ),
+    "review": (REVIEW,),
+    "unreview": (
+        (
+            "unreview",
+            lambda house, project, job, given: loop.unreview(house, project, given.get("run"), job),
         ),
     ),
     "collect": COLLECT,

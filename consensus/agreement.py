@@ -61,7 +61,10 @@ class Pairs:
 
     @property
     def iou(self) -> Floats:
-        """Mean IoU of the matched boxes of each row, in [tau, 1]; NaN where nothing matched."""
+        """Mean IoU of the matched boxes of each row, in [0, 1]; NaN where nothing matched.
+
+        Two boxes of one object overlap by tau or more, unless only those of others link them.
+        """
         return np.where(self.matched > 0, self.overlap / np.maximum(self.matched, 1), np.nan)
 
     @property

@@ -21,14 +21,17 @@ from numpy.typing import ArrayLike, NDArray
 from consensus.marks import Marks, usable
 from consensus.overlap import hulls, pair_iou
 from consensus.sheet import Floats, Ints
-from pool.boxes import as_boxes
+from pool.boxes import area, as_boxes
 from pool.schema import BadInput
 
 TAU = 0.5
 BONUS = 0.2
 
-PAIRS_AT_ONCE = 2_000_000
-"""Pairs held in memory together, about 300 bytes each."""
+SLACK = 1e-9
+"""Overlap by which a pair may fall short of tau, by rounding, and still be measured."""
+
+PAIRS_AT_ONCE = 100_000
+"""Pairs held in memory together, about 300 bytes each; more of them leave the processor's cache."""
 
 
 class Columns(NamedTuple):
@@ -121,20 +124,22 @@ def cross_pairs(group: Ints, person: Ints) -> Iterator[tuple[Ints, Ints]]:
     new_person = np.flatnonzero((np.diff(g, prepend=g[0] - 1) != 0) | (np.diff(p, prepend=p[0]) != 0))
     end_group = np.repeat(np.append(new_group[1:], n), np.diff(np.append(new_group, n)))
     end_person = np.repeat(np.append(new_person[1:], n), np.diff(np.append(new_person, n)))
-    partners = end_group - end_person
+    for i, j in _in_blocks(end_person, end_group):
+        yield order[i], order[j]
+
+
+def _in_blocks(first: Ints, end: Ints) -> Iterator[tuple[Ints, Ints]]:
+    """Each row k with all of the rows from ``first[k]`` up to ``end[k]``, so many pairs at once."""
+    partners = end - first
     total = np.cumsum(partners)
-    start = 0
+    n, start = len(partners), 0
     while start < n:
         done = total[start - 1] if start else 0
         stop = max(int(np.searchsorted(total, done + PAIRS_AT_ONCE, side="right")), start + 1)
         count = partners[start:stop]
         i = np.repeat(np.arange(start, stop), count)
-        j = (
-            np.arange(i.size)
-            - np.repeat(np.cumsum(count) - count, count)
-            + np.repeat(end_person[start:stop], count)
-        )
-        yield order[i], order[j]
+        j = np.arange(i.size) + np.repeat(first[start:stop] - np.cumsum(count) + count, count)
+        yield i, j
         start = stop
 
 
@@ -158,21 +163,39 @@ def _codes(values: Sequence[Hashable] | NDArray[np.generic]) -> Ints:
 
 def _links(marks: Columns, tau: float) -> tuple[Ints, Ints, Floats]:
     """Pairs of boxes of two people on one image that overlap by at least ``tau``, and by how much."""
+    hull = hulls(marks.boxes, marks.turn, marks.aspect)
+    order, reach = _along(hull, marks.task)
+    left, top, right, bottom = hull[order].T.copy()
+    person, size = marks.person[order], (area(marks.boxes) * marks.aspect)[order]
     found: list[tuple[Ints, Ints, Floats]] = []
-    left, top, right, bottom = hulls(marks.boxes, marks.turn, marks.aspect).T.copy()
-    for i, j in cross_pairs(marks.task, marks.person):
-        # Most pairs are apart: they leave before the costly part.
-        for low, high in ((left, right), (top, bottom)):
-            close = (low[i] < high[j]) & (low[j] < high[i])
-            i, j = i[close], j[close]
+    for i, j in _in_blocks(np.arange(1, len(order) + 1), reach):
+        # Most pairs are apart, or share too little of the larger box: they leave before the costly part.
+        near = (top[i] < bottom[j]) & (top[j] < bottom[i]) & (person[i] != person[j])
+        i, j = i[near], j[near]
+        wide = np.minimum(right[i], right[j]) - np.maximum(left[i], left[j])
+        high = np.minimum(bottom[i], bottom[j]) - np.maximum(top[i], top[j])
+        near = (wide > 0.0) & (wide * high >= (tau - SLACK) * np.maximum(size[i], size[j]))
+        i, j = order[i[near]], order[j[near]]
+        turned = marks.person[i] > marks.person[j]
+        i, j = np.where(turned, j, i), np.where(turned, i, j)
         iou = pair_iou(marks.boxes[i], marks.boxes[j], marks.turn[i], marks.turn[j], marks.aspect[i])
         near = iou >= tau
         found.append((i[near], j[near], iou[near]))
-    if not found:
-        none = np.zeros(0, dtype=np.intp)
-        return none, none, np.zeros(0)
     first, second, overlap = (np.concatenate(column) for column in zip(*found, strict=True))
     return first, second, overlap
+
+
+def _along(hull: Floats, task: Ints) -> tuple[Ints, Ints]:
+    """The boxes from left to right, image by image, and where those end that begin before each one ends.
+
+    The images stand side by side on one axis with gaps between them, so that one search serves all. What
+    rounding does to places on it is allowed for: there may be a few boxes too many, and none too few.
+    """
+    x = hull[:, ::2] / max(float(np.abs(hull[:, ::2]).max()), np.finfo(np.float64).tiny)
+    slack = 32.0 * np.finfo(np.float64).eps * (float(task.max()) + 1.0)
+    left, right = (3.0 * task[:, None] + x).T
+    order = np.argsort(left, kind="stable")
+    return order, np.searchsorted(left[order], right[order] + slack)
 
 
 def _objects(marks: Columns, tau: float, bonus: float) -> Ints:
@@ -200,8 +223,11 @@ def _objects(marks: Columns, tau: float, bonus: float) -> Ints:
         weight = iou[links] + bonus * (marks.label[i] == marks.label[j])
         order = _strongest_first(rank[i], rank[j], weight)
         part[competing] = n + _join(competing, marks.person, i[order], j[order])
-    _, start, number = np.unique(part, return_index=True, return_inverse=True)
-    return np.asarray(np.argsort(np.argsort(start))[number])
+    start = np.full(int(part.max()) + 1, n)
+    start[part[::-1]] = np.arange(n)[::-1]  # the first box of each part is written last
+    number = np.empty(len(start), dtype=np.intp)
+    number[np.argsort(start)] = np.arange(len(start))
+    return number[part]
 
 
 def _ranks(marks: Columns) -> Ints:

@@ -244,8 +244,8 @@ class Edit:
 
     ``job`` is the run that did it, ``who`` the user in whose name. ``field`` is ``data.<key>``,
     ``overlap``, ``is_labeled``, ``prediction`` or ``ground_truth``, ``subject`` the id of the
-    prediction or annotation that it is about (0: the task itself). ``before`` and ``after`` are plain JSON values, None where
-    there was nothing. ``undone_at`` says that the old value was put back.
+    prediction or annotation that it is about (0: the task itself). ``before`` and ``after`` are plain
+    JSON values, None where there was nothing. ``undone_at`` says that the old value was put back.
     """
 
     project: int

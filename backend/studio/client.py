@@ -285,6 +285,10 @@ class Studio:
         """
         return self._net.one("POST", f"/api/tasks/{task}/annotations/", body=fields)
 
+    def patch_annotation(self, annotation: int, /, **fields: Any) -> Json:
+        """Change one annotation; ``ground_truth`` True takes the star from the task's others."""
+        return self._net.one("PATCH", f"/api/annotations/{annotation}/", body=fields)
+
     def delete_annotation(self, annotation: int) -> None:
         """Delete one annotation and the drafts that people keep of it."""
         self._net.call("DELETE", f"/api/annotations/{annotation}/")

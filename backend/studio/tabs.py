@@ -23,13 +23,16 @@ _COLUMNS: Final = (
     *("predictions_model_versions", "predictions_results", "file_upload", "storage_filename", "created_at"),
     *("updated_at", "updated_by", "avg_lead_time", "draft_exists"),
 )
-_NOTES: Final = ("why", "route", "uncertainty", "sample", "name")
+_NOTES: Final = (
+    *("why", "route", "uncertainty", "sample", "name"),
+    *("review", "consensus_score", "expected_errors", "conflicts"),
+)
 
 _ORDERS: Final[Mapping[str, str]] = {
     # Label Studio serves the lowest score first; the list shows the same order as the queue.
     NEEDS_HUMAN: "tasks:predictions_score",
     AUTO_ACCEPTED: "tasks:predictions_score",
-    REVIEW: "-tasks:completed_at",
+    REVIEW: "-tasks:data.expected_errors",
 }
 
 
@@ -78,6 +81,8 @@ def _tab(title: str, image_key: str) -> Json:
         "type": "list",
         "target": "tasks",
         "filters": _filters(title),
+        # Without it 10 comes before 9.
+        "columnsDisplayType": {"tasks:data.expected_errors": "Number"},
         "hiddenColumns": {
             "explore": _hidden(visible, image_key),
             # The narrow list beside an open task.
@@ -111,10 +116,10 @@ _CONTENT: Final[Mapping[str, tuple[Sequence[Json], Sequence[str]]]] = {
         ("id", "$image", "why", "predictions_score", "predictions_model_versions", "total_annotations"),
     ),
     REVIEW: (
-        (_condition("total_annotations", "greater", "Number", 1),),
+        (_condition("data.review", "equal", "String", "open"),),
         (
-            *("id", "$image", "why", "route", "predictions_score", "total_annotations", "annotators"),
-            *("avg_lead_time", "completed_at"),
+            *("id", "$image", "consensus_score", "expected_errors", "conflicts", "total_annotations"),
+            *("annotators", "avg_lead_time"),
         ),
     ),
 }

@@ -11,9 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consensus.fusion import fuse, fuse_all
-from pool.schema import Annotation, BadInput, Box, Region
-from tests.consensus.scenes import answers, crowd, drew, region
+from consensus.edges import corrected
+from consensus.fusion import fuse, fuse_all, fuse_study, learn_trust
+from consensus.study import of_annotations
+from pool.schema import Annotation, BadInput, Box, Consensus, Region
+from tests.consensus.scenes import answers, crowd, drew, naive_iou, region
 
 BIN = region("bin", 0.1, 0.1, 0.4, 0.4)
 WIDE = region("bin", 0.1, 0.1, 0.5, 0.4)
@@ -219,5 +221,257 @@ def test_wrong_input_is_named() -> None:
             fuse([drew("a", BIN)], quorum)
     with pytest.raises(BadInput, match="tau"):
         fuse([drew("a", BIN)], tau=0.0)
-    with pytest.raises(BadInput, match=r"sizes\['s'\] must be a width and a height above 0, but got \(0, 10\)"):
+    with pytest.raises(
+        BadInput, match=r"sizes\['s'\] must be a width and a height above 0, but got \(0, 10\)"
+    ):
         fuse([drew("a", BIN)], size=(0, 10))
+
+
+HABITS = {"p0": 0.0, "p1": 0.0, "p2": 0.06, "p3": -0.05, "p4": 0.01, "p5": 0.0}
+JITTER = {"p0": 0.02, "p1": 0.05, "p2": 0.03, "p3": 0.03, "p4": 0.06, "p5": 0.04}
+ERRORS = {"p0": 0.02, "p1": 0.05, "p2": 0.3, "p3": 0.25, "p4": 0.05, "p5": 0.05}
+KINDS = ("bin", "garbage", "袋")
+
+
+def project(
+    samples: int, seed: int = 0, people: int = 4
+) -> tuple[list[Annotation], dict[tuple[str, int, int], Region]]:
+    """Answers of ``people`` of six with planted habits, and the truth by sample and cell of the image."""
+    rng = np.random.default_rng(seed)
+    out: list[Annotation] = []
+    truth: dict[tuple[str, int, int], Region] = {}
+    for s in range(samples):
+        corner = 0.1 + np.arange(5)[:, None] * 0.18 + rng.random((5, 2)) * 0.02
+        size = 0.06 + rng.random((5, 2)) * 0.04
+        kind = rng.choice(3, 5, p=[0.5, 0.2, 0.3])
+        for quad, k in zip(np.hstack([corner, corner + size]).tolist(), kind.tolist(), strict=True):
+            truth[cell(f"s{s:03d}", quad)] = region(KINDS[k], *quad)
+        for k in sorted(rng.permutation(6)[:people].tolist()):
+            name = f"p{k}"
+            off = HABITS[name] * np.array([-1, -1, 1, 1]) + rng.normal(0, JITTER[name], (5, 4))
+            quads = np.hstack([corner, corner + size]) + off * np.tile(size, 2)
+            labels = (kind + (rng.random(5) < ERRORS[name]) * rng.integers(1, 3, 5)) % 3
+            drawn = [
+                region(KINDS[label], *quad)
+                for label, quad in zip(labels.tolist(), quads.tolist(), strict=True)
+                if rng.random() > 0.08
+            ]
+            out.append(drew(name, *drawn, sample=f"s{s:03d}", number=len(out)))
+    return out, truth
+
+
+def cell(sample: str, quad: Sequence[float]) -> tuple[str, int, int]:
+    return sample, int((quad[0] + quad[2]) / 2 // 0.18), int((quad[1] + quad[3]) / 2 // 0.18)
+
+
+TRUST = learn_trust(of_annotations(project(200)[0]))
+"""What 200 images say of six people."""
+
+
+def quality(fused: dict[str, Consensus], truth: dict[tuple[str, int, int], Region]) -> tuple[float, float]:
+    """Mean IoU with the true boxes, and share of right labels."""
+    ious, right = [], []
+    for sample, said in fused.items():
+        for r in said.regions:
+            quad = (r.box.x1, r.box.y1, r.box.x2, r.box.y2)
+            real = truth[cell(sample, quad)]
+            ious.append(naive_iou(quad, (real.box.x1, real.box.y1, real.box.x2, real.box.y2)))
+            right.append(r.label == real.label)
+    return float(np.mean(ious)), float(np.mean(right))
+
+
+def test_knowing_people_places_and_names_better() -> None:
+    given_, truth = project(150, seed=1)  # other images of the same people
+    one = quality({a.sample: fuse([a]) for a in given_}, truth)
+    vote, trusted = (quality(fuse_all(given_, trust=trust), truth) for trust in (None, TRUST))
+    assert one[0] + 0.03 < vote[0]
+    assert vote[0] + 0.01 < trusted[0]
+    assert one[1] < vote[1]
+    assert (1 - trusted[1]) < 0.7 * (1 - vote[1])
+
+
+def test_one_who_is_right_outweighs_two_who_mix_up() -> None:
+    given_ = [drew(p, replace(BIN, label=k)) for p, k in (("p0", "袋"), ("p2", "bin"), ("p3", "bin"))]
+    given_ += [drew("p1", replace(BIN, label="袋"))]
+    tie = [replace(a, id=k) for k, a in enumerate(given_)]
+    assert [r.label for r in fuse(tie).regions] == ["bin"]
+    assert [r.label for r in fuse(tie, trust=TRUST).regions] == ["袋"]
+
+
+def test_a_loose_and_a_tight_hand_meet_in_the_middle() -> None:
+    real = np.array([0.3, 0.3, 0.5, 0.6])
+    out = np.array([-1, -1, 1, 1]) * np.tile(real[2:] - real[:2], 2)
+    loose, tight = real + 0.06 * out, real - 0.05 * out
+    drawn = [
+        drew(p, region("bin", *q.tolist()), number=k)
+        for k, (p, q) in enumerate([("p2", loose), ("p3", tight)])
+    ]
+    third = drew("p2", region("bin", *loose.tolist()), number=5)
+    for given_ in (
+        drawn,
+        [*drawn, replace(third, annotator="p0", regions=(region("bin", *real.tolist()),))],
+    ):
+        box = fuse(given_, trust=TRUST).regions[0].box
+        assert [box.x1, box.y1, box.x2, box.y2] == pytest.approx(real.tolist(), abs=0.003)
+    # Nobody has a habit on an edge that all put in one place, and one voice is left as it is.
+    same = [replace(a, regions=drawn[0].regions) for a in drawn]
+    assert fuse(same, trust=TRUST).regions == drawn[0].regions
+    assert fuse([drawn[0], drew("p3", number=9)], trust=TRUST).regions == drawn[0].regions
+
+
+@given(answers(people=1), st.integers(2, 6))
+@settings(max_examples=40)
+def test_trust_never_moves_what_all_drew(one: list[Annotation], count: int) -> None:
+    same = people(*[one[0].regions] * count)
+    assert fuse(same, trust=TRUST) == fuse(same)
+
+
+@given(answers(), st.data())
+@settings(max_examples=40)
+def test_order_and_names_mean_nothing_to_trust(given_: list[Annotation], data: st.DataObject) -> None:
+    told = [replace(a, annotator=f"p{a.annotator[-1]}") for a in given_]
+    shuffled = [
+        replace(a, regions=tuple(data.draw(st.permutations(a.regions))))
+        for a in data.draw(st.permutations(told))
+    ]
+    one, other = fuse(told, trust=TRUST), fuse(shuffled, trust=TRUST)
+    assert sorted(map(repr, one.regions)) == sorted(map(repr, other.regions))
+    names = data.draw(st.permutations([f"p{k}" for k in range(6)]))
+    swap = dict(zip([f"p{k}" for k in range(6)], names, strict=True))
+    renamed = [replace(a, annotator=swap[a.annotator]) for a in told]
+    aliases = replace(TRUST, annotators=tuple(swap[name] for name in TRUST.annotators))
+    assert sorted(map(repr, fuse(renamed, trust=aliases).regions)) == sorted(map(repr, one.regions))
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(2, 6))
+@settings(max_examples=40)
+def test_edges_lie_within_the_corrected_ones(seed: int, count: int) -> None:
+    study = of_annotations(project(2, seed, count)[0])
+    fused = fuse_study(study, 1.0, trust=TRUST)
+    marks = study.marks
+    bias = np.array([TRUST.edges.bias[TRUST.annotators.index(name)] for name in marks.annotators])
+    free = corrected(marks.boxes, bias, marks.annotator)
+    for k, box in zip(fused.object.tolist(), fused.boxes, strict=True):
+        members = np.flatnonzero(study.objects == k)
+        hull = free[members] if len(members) > 1 else marks.boxes[members]
+        assert (np.clip(hull.min(axis=0), 0, 1) <= box).all()
+        assert (box <= np.clip(hull.max(axis=0), 0, 1)).all()
+        assert box[0] < box[2]
+        assert box[1] < box[3]
+
+
+def test_boxes_end_at_the_border_whatever_the_habit() -> None:
+    tight = [region("bin", 0.0 + d, 0.4, 0.3 - d, 1.0 - d) for d in (0.0, 0.002, 0.004)]
+    box = fuse([drew("p3", tight[1]), drew("p0", tight[0], number=2)], trust=TRUST).regions[0].box
+    assert box.x1 == 0.0
+    assert 0.998 < box.y2 <= 1.0
+
+
+def test_trust_without_knowledge_changes_nothing() -> None:
+    given_ = project(12, seed=3)[0]
+    nobody = learn_trust(of_annotations([]))
+    few = learn_trust(of_annotations(project(3, seed=4)[0]))
+    assert fuse_all(given_, trust=nobody) == fuse_all(given_, trust=few) == fuse_all(given_)
+    assert few.edges.boxes.max() < 20
+
+
+def test_strangers_and_new_labels_beside_trust() -> None:
+    drawn = [replace(BIN, box=Box(0.1, 0.1, 0.4 + d, 0.4)) for d in (0.0, 0.01, 0.03)]
+    strangers = people(*([r] for r in drawn))
+    strangers = [replace(a, annotator=f"new {k}") for k, a in enumerate(strangers)]
+    box = fuse(strangers, trust=TRUST).regions[0].box
+    assert (box.x1, box.y1, box.y2) == (0.1, 0.1, 0.4)
+    assert box.x2 == pytest.approx(0.4 + 0.04 / 3)  # alike, so all weigh the same
+    fresh = [
+        drew(p, replace(BIN, label=k), number=n)
+        for n, (p, k) in enumerate([("p0", "bin"), ("p2", "new"), ("p3", "new")])
+    ]
+    fused = fuse_study(of_annotations(fresh), trust=TRUST)
+    assert [of_annotations(fresh).marks.labels[k] for k in fused.label] == ["new"]
+    assert fused.confidence.tolist() == [2 / 3]
+
+
+def test_a_label_that_nobody_gave_never_wins() -> None:
+    unsure = [drew(p, replace(BIN, label="garbage"), number=k) for k, p in enumerate(("p2", "p3"))]
+    fused = fuse_study(of_annotations([*unsure, drew("p0", GARBAGE, number=7)]), 1.0, trust=TRUST)
+    assert fused.label.tolist() == [0, 0]
+    nameless = [drew("p0", replace(BIN, label=None)), drew("p1", replace(BIN, label=None), number=2)]
+    assert [r.label for r in fuse([*nameless, drew("p2", BIN, number=3)], trust=TRUST).regions] == ["bin"]
+    assert [r.label for r in fuse(nameless, trust=TRUST).regions] == [None]
+
+
+@pytest.mark.parametrize(
+    ("drawn", "asked", "quorum", "least", "kept"),
+    [
+        (2, 9, 1.0, 2, True),
+        (1, 9, 1.0, 2, False),
+        (1, 2, 0.5, 2, False),
+        (2, 2, 0.5, 3, True),  # more than all cannot be asked
+        (1, 2, 1.0, 3, False),
+        (2, 9, 0.5, 2, False),  # both conditions hold
+        (1, 1, 0.0, 4, True),
+    ],
+)
+def test_at_least_so_many(drawn: int, asked: int, quorum: float, least: int, kept: bool) -> None:
+    given_ = people(*[[BIN]] * drawn, *[[]] * (asked - drawn))
+    assert bool(fuse(given_, quorum, least=least).regions) is kept
+    assert len(fuse_study(of_annotations(given_), quorum, least).label) == kept
+
+
+def test_fused_columns_by_hand() -> None:
+    given_ = [
+        drew("a", BIN, GARBAGE, sample="one", number=1),
+        drew("b", WIDE, sample="one", number=2),
+        drew("c", replace(BIN, label="garbage"), sample="one", number=3),
+        drew("a", BIN, sample="settled", number=4),
+        drew("b", BIN, sample="settled", number=5),
+        drew(
+            "z", GARBAGE, region("bin", -0.1, 0.0, 0.2, 0.2), sample="settled", number=6, ground_truth=True
+        ),
+        drew("c", GARBAGE, sample="single", number=7),
+        drew("c", BIN, sample="skipped", number=8, skipped=True),
+    ]
+    study = of_annotations(given_)
+    got = fuse_study(study)
+    assert [study.marks.samples[k] for k in got.sample] == ["one", "settled", "settled", "single"]
+    assert [study.marks.labels[k] for k in got.label] == ["bin", "bin", "garbage", "garbage"]
+    assert got.boxes == pytest.approx(
+        np.array([[0.1, 0.1, 0.4, 0.4], [0, 0, 0.2, 0.2], [0.6, 0.6, 0.9, 0.9], [0.6, 0.6, 0.9, 0.9]])
+    )
+    assert got.votes.tolist() == [3, 1, 1, 1]
+    assert got.voters.tolist() == [3, 1, 1, 1]
+    assert got.confidence == pytest.approx([2 / 3, 1, 1, 1])
+    assert (got.object[1:3] == -1).all()
+    assert study.votes.sample[got.object[[0, 3]]].tolist() == got.sample[[0, 3]].tolist()
+    assert len(fuse_study(of_annotations([])).boxes) == 0
+
+
+@given(st.lists(answers(), min_size=1, max_size=3), st.booleans(), st.floats(0, 1), st.integers(1, 3))
+@settings(max_examples=40)
+def test_columns_and_records_say_the_same(
+    scenes: list[list[Annotation]], starred: bool, quorum: float, least: int
+) -> None:
+    given_ = [replace(a, sample=f"s{k}") for k, scene in enumerate(scenes) for a in scene]
+    given_[0] = replace(given_[0], ground_truth=starred)
+    study = of_annotations(given_)
+    fused = fuse_study(study, quorum, least, TRUST)
+    places = np.column_stack([fused.boxes, fused.turn]).tolist()
+    columns = sorted(
+        repr((study.marks.samples[s], Region(study.marks.labels[k], Box(*place))))
+        for s, k, place in zip(fused.sample.tolist(), fused.label.tolist(), places, strict=True)
+    )
+    records = fuse_all(given_, quorum, least=least, trust=TRUST)
+    assert columns == sorted(repr((s, r)) for s, said in records.items() for r in said.regions)
+    assert ((fused.votes >= 1) & (fused.votes <= fused.voters)).all()
+    assert ((fused.confidence >= 0) & (fused.confidence <= 1)).all()
+
+
+def test_many_turned_differently_are_each_the_middle_one() -> None:
+    given_ = [
+        drew(f"p{k}", region("bin", 0.3, 0.3, 0.6, 0.4, angle), sample=f"s{s}", number=s * 9 + k)
+        for s in range(20)
+        for k, angle in enumerate((s, s + 4.0, s + 8.0))
+    ]
+    sizes = {f"s{s}": (100, 100) for s in range(20)}
+    for s, said in enumerate(fuse_all(given_, sizes=sizes, trust=TRUST)[f"s{s}"] for s in range(20)):
+        assert [r.box.rotation for r in said.regions] == [s + 4.0]

@@ -1,0 +1,55 @@
+"""Figures as the plain values of a document: what is undefined is None, times are ISO 8601 in UTC."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from consensus.rates import Rate
+from consensus.sheet import Floats
+
+Document = dict[str, Any]
+
+DIGITS = 6
+"""Decimals of a figure: no page shows more, and documents stay readable."""
+
+
+def number(value: float) -> float | None:
+    """A figure, None where it is undefined."""
+    return round(value, DIGITS) + 0.0 if math.isfinite(value) else None  # -0.0 is 0.0
+
+
+def moment(seconds: float) -> str | None:
+    """Seconds since 1970 as ISO 8601, None where no time is known."""
+    if not math.isfinite(seconds):
+        return None
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+
+
+def place(box: Sequence[float], turn: float = 0.0) -> list[float | None]:
+    """A box as ``[x1, y1, x2, y2, rotation]``."""
+    return [number(float(v)) for v in (*box, turn)]
+
+
+def places(boxes: Floats, turn: Floats) -> list[list[float | None]]:
+    """`place` of many boxes, (n, 4) and (n,)."""
+    table = np.round(np.column_stack([boxes, turn]), DIGITS) + 0.0
+    rows: list[list[float | None]] = table.tolist()
+    for k in np.flatnonzero(~np.isfinite(table).all(axis=1)).tolist():
+        rows[k] = place(boxes[k].tolist(), float(turn[k]))
+    return rows
+
+
+def rate(given: Rate) -> Document:
+    """A rate with its bounds and counts."""
+    return {
+        "value": number(given.value),
+        "low": number(given.low),
+        "high": number(given.high),
+        "count": given.count,
+        "of": given.of,
+    }

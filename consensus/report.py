@@ -1,0 +1,266 @@
+"""Everything that is known of a project's agreement, as one document.
+
+The document is plain data (schema ``thresher.consensus/1``): `page.render` shows it, `tables.tables` cuts
+it into CSV files, JSON keeps it. A figure that is undefined is None in it, never 0 or 1. Boxes are
+``[x1, y1, x2, y2, rotation]``, normalised, the rotation in degrees clockwise.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+import numpy as np
+
+from consensus.agreement import count_pairs
+from consensus.anchoring import Anchoring, Company, anchoring
+from consensus.annotators import annotators, conflicts
+from consensus.audit import suspicions
+from consensus.compatible import label_studio_iou
+from consensus.evidence import Evidence
+from consensus.fusion import QUORUM, Trust, fuse_study, learn_trust
+from consensus.guidelines import Finding, check
+from consensus.labels import by_label, confusion
+from consensus.matrix import matrix
+from consensus.plain import Document, moment, number, place
+from consensus.profiles import points, profiles
+from consensus.rules import DEFAULT, Rules, suited
+from consensus.sheet import Bools, Floats
+from consensus.slips import agreed
+from consensus.study import Study
+from consensus.sweep import TAUS, sweep
+from consensus.tallies import FEW, Figures, Tallies, intervals, tally
+from consensus.tasks import Image, tasks
+from consensus.trend import Trend, trend
+
+SCHEMA: Final = "thresher.consensus/1"
+ERRORS: Final = ("missed", "swapped", "located", "spurious")
+"""Names of the kinds of label error, by number; see `audit`."""
+SUSPECTS: Final = 500
+"""Most label errors that a document holds, the surest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What a report says beside the figures.
+
+    ``source`` says where the answers come from, ``images`` what is known of each sample, ``people`` the
+    names to show for annotators. ``rules`` are the guidelines. ``quorum`` and ``least`` are those of
+    `fusion.fuse_study`, ``trust`` what is known of the annotators (None: it is learned from the study).
+    ``evidence`` holds out-of-sample predictions.
+    """
+
+    source: str
+    title: str
+    made_at: datetime
+    id: int | None = None
+    images: Mapping[str, Image] = field(default_factory=dict)
+    people: Mapping[str, str] = field(default_factory=dict)
+    rules: Rules = DEFAULT
+    quorum: float = QUORUM
+    least: int = 1
+    trust: Trust | None = None
+    evidence: Evidence | None = None
+    warnings: Sequence[str] = ()
+
+
+def document(study: Study, about: About) -> Document:
+    """The report of a study."""
+    pairs = count_pairs(study.marks, study.objects)
+    common = agreed(study)
+    found = conflicts(study, common)
+    counted = tally(study, pairs)
+    fused = fuse_study(study, about.quorum, about.least, about.trust or learn_trust(study))
+    course = trend(study, found)
+    began = anchoring(study, pairs)
+    told = confusion(study)
+    rules = suited(about.rules, study.marks.labels)
+    return {
+        "schema": SCHEMA,
+        "made_at": about.made_at.isoformat(timespec="seconds"),
+        "source": about.source,
+        "settings": {
+            "tau": study.tau,
+            "quorum": about.quorum,
+            "least_votes": about.least,
+            "rules": rules.name,
+        },
+        "project": _project(study, about, counted),
+        "tasks": tasks(study, pairs, found, fused, common, about.images),
+        "annotators": profiles(study, annotators(study, common, found), began, course, about.people),
+        "pairs": [
+            {
+                "first": row.first,
+                "second": row.second,
+                "samples": row.samples,
+                **{name: number(getattr(row, name)) for name in ("f1", "low", "high", "iou", "pq")},
+            }
+            for row in matrix(study, pairs)
+        ],
+        "labels": [
+            {
+                "label": row.label,
+                "objects": row.objects,
+                "boxes": row.boxes,
+                **{name: number(getattr(row, name)) for name in ("f1", "iou", "alpha")},
+            }
+            for row in by_label(study)
+        ],
+        "confusion": {"labels": [*told.labels, "absent"], "counts": told.counts.tolist()},
+        "anchoring": _anchoring(began),
+        "guidelines": _guidelines(study, about, check(study, rules)),
+        "trend": _trend(study, counted, course),
+        "sweep": [
+            {"tau": tau, **_short(figures)} for tau, figures in zip(TAUS, sweep(study.sheet), strict=True)
+        ],
+        "sources": _sources(counted, about),
+        "label_errors": _label_errors(about),
+        "warnings": list(about.warnings),
+    }
+
+
+def _short(figures: Figures) -> Document:
+    return {
+        "consensus_score": number(figures.consensus_score),
+        "f1": number(figures.f1),
+        "alpha": number(figures.alpha_joint),
+    }
+
+
+def _project(study: Study, about: About, counted: Tallies) -> Document:
+    sheet, marks = study.sheet, study.marks
+    figures = counted.figures()
+    times = sheet.created[np.isfinite(sheet.created)]
+    compatible = label_studio_iou(study)
+    compared = compatible[np.isfinite(compatible)]
+    names = ("consensus_score", "vote_share", "f1", "mean_f1", "iou", "pq")
+    skipped = np.setdiff1d(sheet.sample[sheet.skipped], sheet.sample[~sheet.skipped])
+    return {
+        "title": about.title,
+        "id": about.id,
+        "first": moment(float(times.min())) if times.size else None,
+        "last": moment(float(times.max())) if times.size else None,
+        "samples": len(sheet.samples),
+        "compared": figures.compared,
+        "annotators": len(np.unique(marks.answered[:, 1])),
+        "annotations": len(marks.answer),
+        "boxes": figures.boxes,
+        "objects": figures.objects,
+        "skipped": int(sheet.skipped.sum()),
+        "agreed_empty": figures.agreed_empty,
+        "everybody_skipped": len(skipped),
+        **{name: number(getattr(figures, name)) for name in names},
+        "alpha": {
+            "exist": number(figures.alpha_exist),
+            "label": number(figures.alpha_label),
+            "joint": number(figures.alpha_joint),
+        },
+        "label_studio_iou": number(float(compared.mean())) if compared.size else None,
+        "intervals": {
+            name: [number(low), number(high)] for name, (low, high) in intervals(counted).items()
+        },
+        "too_few": figures.compared < FEW,
+    }
+
+
+def _anchoring(began: Anchoring) -> Document:
+    def company(given: Company) -> Document:
+        return {"f1": number(given.f1), "samples": given.images}
+
+    return {
+        "scratch": company(began.scratch),
+        "model": company(began.shown),
+        "mixed": company(began.mixed),
+        **{name: number(getattr(began, name)) for name in ("gap", "low", "high")},
+    }
+
+
+def _guidelines(study: Study, about: About, findings: Sequence[Finding]) -> Document:
+    sheet = study.sheet
+    count = Counter((finding.rule, str(finding.severity)) for finding in findings)
+    rows = []
+    for finding in findings:
+        image = about.images.get(finding.sample) or Image(finding.sample, finding.task)
+        rows.append(
+            {
+                "rule": finding.rule,
+                "severity": finding.severity,
+                "task": image.task,
+                "sample": finding.sample,
+                "name": image.name,
+                "annotator": finding.annotator,
+                "annotation": finding.annotation,
+                "message": finding.message,
+                "boxes": [place(sheet.boxes[k].tolist(), float(sheet.turn[k])) for k in finding.rows],
+                "evidence": [place(box) for box in finding.evidence],
+                "url": image.url,
+            }
+        )
+    return {
+        "counts": [
+            {"rule": rule, "severity": severity, "count": n}
+            for (rule, severity), n in sorted(count.items())
+        ],
+        "findings": rows,
+    }
+
+
+def _trend(study: Study, counted: Tallies, course: Trend) -> list[Document]:
+    """The project's periods; an image belongs to that of its newest answer."""
+    newest: Floats = np.full(len(study.marks.samples), -np.inf)
+    answered = study.marks.answered[:, 0]
+    np.maximum.at(newest, answered, study.sheet.created[study.marks.answer])
+    rows = points([moment(t) for t in course.start.tolist()], course.project)
+    for row, k in zip(rows, np.flatnonzero(course.project.images > 0).tolist(), strict=True):
+        last = k + 1 == len(course.start)
+        within = (newest >= course.start[k]) & (
+            last | (newest < course.start[min(k + 1, len(course.start) - 1)])
+        )
+        row |= _short(counted.select(within).figures())
+    return rows
+
+
+def _sources(counted: Tallies, about: About) -> list[Document]:
+    """Camera images apart from generated ones: agreement on painted weather is its own matter."""
+    kinds = np.array(
+        [image.source if (image := about.images.get(s)) else "camera" for s in counted.samples]
+    )
+    rows = []
+    for kind in sorted(set(kinds.tolist())):
+        chosen: Bools = np.asarray(kinds == kind)
+        figures = counted.select(chosen).figures()
+        rows.append({"source": kind, "samples": figures.compared, **_short(figures)})
+    return rows
+
+
+def _label_errors(about: About) -> list[Document]:
+    seen = about.evidence
+    if seen is None:
+        return []
+    found = suspicions(seen)
+    rows: list[Document] = []
+    for k in range(min(len(found.score), SUSPECTS)):
+        name, given, predicted = seen.samples[found.sample[k]], int(found.given[k]), int(found.seen[k])
+        image = about.images.get(name) or Image(name, 0)
+        drawn = (
+            (seen.given_boxes, seen.given_turn, given)
+            if given >= 0
+            else (seen.seen_boxes, seen.seen_turn, predicted)
+        )
+        rows.append(
+            {
+                "task": image.task,
+                "sample": name,
+                "name": image.name,
+                "kind": ERRORS[found.kind[k]],
+                "score": number(float(found.score[k])),
+                "label": seen.labels[seen.given_label[given]] if given >= 0 else None,
+                "expected": seen.labels[found.label[k]] if found.label[k] >= 0 else None,
+                "box": place(drawn[0][drawn[2]].tolist(), float(drawn[1][drawn[2]])),
+                "url": image.url,
+            }
+        )
+    return rows
