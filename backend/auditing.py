@@ -16,7 +16,7 @@ from backend import evidence, snapshot
 from backend.house import House
 from backend.settings import Settings
 from backend.voting import Voting, sizes, study, voting
-from consensus import report, rules
+from consensus import page, report, rules
 from consensus.evidence import Evidence
 from consensus.evidence import evidence as compared
 from consensus.plain import Document
@@ -157,10 +157,8 @@ def _with_probs(house: House, version: str, names: Sequence[str]) -> Iterator[Pr
 
 def pictures(house: House, document: Document, most: int) -> dict[str, bytes]:
     """Small pictures of the images that a page of the document shows; those that are gone are left out."""
-    rows = [*document["tasks"][:most], *document["guidelines"]["findings"], *document["label_errors"]]
-    samples = house.pool.samples(list({row["sample"] for row in rows[: 4 * most]}))
     found: dict[str, bytes] = {}
-    for sample in samples.values():
+    for sample in house.pool.samples(page.pictured(document, most)).values():
         with suppress(BadImage, OSError):
             found[sample.id] = thumbnail(house.images.local(sample).read_bytes())
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -12,7 +13,8 @@ import numpy as np
 from backend.auditing import guidelines, thumbnail
 from backend.settings import Settings
 from backend.studio.export import Export, Predictions, read
-from consensus import report
+from backend.studio.gathering import Picture
+from consensus import page, report
 from consensus.evidence import Evidence, evidence
 from consensus.fusion import fuse_study
 from consensus.plain import Document
@@ -20,6 +22,8 @@ from consensus.report import About
 from consensus.study import Study, study
 from consensus.tasks import Image
 from pool.schema import BadInput, Box, Prediction, Region
+
+UPLOADED = re.compile(r".*/data/upload/\d+/[0-9a-f]{8}-([^/]+)")
 
 
 def load(path: Path, control: str | None = None) -> Export:
@@ -45,7 +49,7 @@ def document(found: Export, name: str, settings: Settings, model: str | None = N
     made = study(found.sheet, settings.tau)
     pictures = {
         p.sample: Image(
-            name=p.name,
+            name=_stored(p) or p.name,
             task=p.tasks[0],
             source="generated" if p.data.get("source") == "generated" else "camera",
         )
@@ -65,6 +69,12 @@ def document(found: Export, name: str, settings: Settings, model: str | None = N
             warnings=_warnings(found),
         ),
     )
+
+
+def _stored(picture: Picture) -> str:
+    """The name of a file before Label Studio stored it with eight digits and a hyphen in front."""
+    found = UPLOADED.fullmatch(picture.image.partition("?")[0])
+    return "" if found is None or "name" in picture.data else found[1]
 
 
 def _warnings(found: Export) -> list[str]:
@@ -127,8 +137,7 @@ def _foretold(found: Export, told: Predictions, version: int) -> list[Prediction
 def pictures(folder: Path, found: Export, document: Document, most: int) -> dict[str, bytes]:
     """Small pictures of the images that a page of the document shows, from files of the same names.
 
-    A file is the image's if it has its name; files that Label Studio stored stand with eight digits and
-    a hyphen before it.
+    A file is the image's if it has its name, as Label Studio stored it or as it was before.
 
     Raises:
         BadInput: there is no such folder.
@@ -136,12 +145,11 @@ def pictures(folder: Path, found: Export, document: Document, most: int) -> dict
     if not folder.is_dir():
         raise BadInput("--images", "a folder of pictures", str(folder))
     files = {p.name: p for p in sorted(folder.rglob("*")) if p.is_file()}
-    rows = [*document["tasks"][:most], *document["guidelines"]["findings"], *document["label_errors"]]
     made: dict[str, bytes] = {}
-    for name in dict.fromkeys(row["sample"] for row in rows[: 4 * most]):
+    for name in page.pictured(document, most):
         picture = found.pictures[name]
         stored = Path(picture.image.partition("?")[0]).name
-        path = next((files[n] for n in (stored, stored[9:], picture.name) if n in files), None)
+        path = next((files[n] for n in (stored, _stored(picture), picture.name) if n in files), None)
         if path is not None:
             with suppress(OSError):
                 made[name] = thumbnail(path.read_bytes())

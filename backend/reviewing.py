@@ -22,7 +22,7 @@ from backend.studio.convert import results
 from backend.studio.review import Difference, Wanted
 from backend.voting import voting
 from consensus.agreement import consensus_score
-from consensus.annotators import conflicts
+from consensus.conflicts import conflicts
 from consensus.queue import expected_errors, wanted_opinions
 from consensus.tasks import summary
 from pool.schema import BadInput, Edit, UnknownRecord

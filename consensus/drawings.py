@@ -180,7 +180,7 @@ FIGURES = {"consensus_score": "Score", "f1": "F1", "alpha": "Alpha"}
 
 
 def trend(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Consensus score and F1 by week; points that rest on few images are hollow."""
+    """Consensus score and F1 by period; points that rest on few images are hollow."""
     places = [moment(row["start"]) for row in rows]
     ticks = {moment(row["start"]): str(row["start"])[:10] for row in (*rows[:1], *rows[-1:])}
     return lines(
@@ -198,9 +198,9 @@ def moment(iso: str) -> float:
 
 
 def sparkline(rows: Sequence[Mapping[str, Any]], title: str) -> str:
-    """One person's F1 over time, faint, under its moving average; from the lowest to the highest value."""
+    """One person's agreement over time, faint, under its moving average; as high as the values differ."""
     width, height = 96.0, 26.0
-    both = [[finite(row[key]) for row in rows] for key in ("f1", "ewma")]
+    both = [[finite(row[key]) for row in rows] for key in ("agreement", "ewma")]
     known = [v for row in both for v in row if v is not None]
     low, high = min(known, default=0.0), max(known, default=1.0)
     low, high = min(low, high - 0.1), high
@@ -215,7 +215,7 @@ def sparkline(rows: Sequence[Mapping[str, Any]], title: str) -> str:
     body = f'<path class="faint" d="{_path(order, both[0], across, up)}"/>'
     body += f'<path class="curve s0" d="{_path(order, both[1], across, up)}"/>'
     told = " to ".join(_said(row["ewma"]) for row in (*rows[:1], *rows[-1:]))
-    return frame(body, width, height, title, f"Moving average of F1: {told or 'no weeks'}.", "spark")
+    return frame(body, width, height, title, f"Moving average: {told or 'nothing known'}.", "spark")
 
 
 def interval(rate: Mapping[str, Any], most: float, words: str) -> str:
@@ -237,7 +237,7 @@ def edges(bias: Mapping[str, Any], name: str) -> str:
 
     The numbers are shares of the side: positive = outward, too loose.
     """
-    width, height, x1, y1, x2, y2 = 236.0, 150.0, 82.0, 44.0, 154.0, 104.0
+    width, height, x1, y1, x2, y2 = 250.0, 150.0, 90.0, 44.0, 162.0, 104.0
     shift = {side: finite(bias[side]) for side in SIDES}
 
     def moved(side: str) -> float:
@@ -252,10 +252,10 @@ def edges(bias: Mapping[str, Any], name: str) -> str:
         f'<rect class="truth" x="{x1}" y="{y1}" width="{wide}" height="{tall}"/>',
     ]
     spots = {
-        "left": (52.0, 78.0, "end"),
-        "top": (118.0, 14.0, "middle"),
-        "right": (184.0, 78.0, "start"),
-        "bottom": (118.0, 144.0, "middle"),
+        "left": (60.0, 78.0, "end"),
+        "top": (126.0, 14.0, "middle"),
+        "right": (192.0, 78.0, "start"),
+        "bottom": (126.0, 144.0, "middle"),
     }
     for side, (x, y, anchor) in spots.items():
         value = shift[side]

@@ -10,7 +10,7 @@ import numpy as np
 
 from consensus.breaches import BREACHES, Breach, Quad
 from consensus.rules import Rule, Rules, Severity
-from consensus.slips import agreed
+from consensus.slips import Agreed, agreed
 from consensus.study import Study
 
 
@@ -44,17 +44,22 @@ class Summary:
     annotators: Mapping[str, int]
 
 
-def check(study: Study, rules: Rules) -> tuple[Finding, ...]:
+def check(study: Study, rules: Rules, common: Agreed | None = None) -> tuple[Finding, ...]:
     """Everything in the answers that count that the rules do not allow.
 
     Rules that compare people need others who drew the object: an answer that stands alone is judged by
     its shapes only. Sizes in pixels and aspects need the image's size; where it is unknown they say
     nothing. Who is held against others is not proven wrong: the others may be.
 
+    Args:
+        study: the boxes and their objects.
+        rules: what is asked of them.
+        common: `slips.agreed` of the study, where it is at hand.
+
     Returns:
         findings by sample, annotator, rule and place in the image, the same for any order of answers.
     """
-    common = agreed(study)
+    common = agreed(study) if common is None else common
     found = [
         (name, rule, breach)
         for name, rule in rules.rules.items()

@@ -176,8 +176,8 @@ def _links(marks: Columns, tau: float) -> tuple[Ints, Ints, Floats]:
         high = np.minimum(bottom[i], bottom[j]) - np.maximum(top[i], top[j])
         near = (wide > 0.0) & (wide * high >= (tau - SLACK) * np.maximum(size[i], size[j]))
         i, j = order[i[near]], order[j[near]]
-        turned = marks.person[i] > marks.person[j]
-        i, j = np.where(turned, j, i), np.where(turned, i, j)
+        swapped = marks.person[i] > marks.person[j]
+        i, j = np.where(swapped, j, i), np.where(swapped, i, j)
         iou = pair_iou(marks.boxes[i], marks.boxes[j], marks.turn[i], marks.turn[j], marks.aspect[i])
         near = iou >= tau
         found.append((i[near], j[near], iou[near]))
@@ -191,7 +191,8 @@ def _along(hull: Floats, task: Ints) -> tuple[Ints, Ints]:
     The images stand side by side on one axis with gaps between them, so that one search serves all. What
     rounding does to places on it is allowed for: there may be a few boxes too many, and none too few.
     """
-    x = hull[:, ::2] / max(float(np.abs(hull[:, ::2]).max()), np.finfo(np.float64).tiny)
+    x = hull[:, ::2]
+    x = x / max(float(x.max()), -float(x.min()), float(np.finfo(np.float64).tiny))
     slack = 32.0 * np.finfo(np.float64).eps * (float(task.max()) + 1.0)
     left, right = (3.0 * task[:, None] + x).T
     order = np.argsort(left, kind="stable")
@@ -227,7 +228,7 @@ def _objects(marks: Columns, tau: float, bonus: float) -> Ints:
     start[part[::-1]] = np.arange(n)[::-1]  # the first box of each part is written last
     number = np.empty(len(start), dtype=np.intp)
     number[np.argsort(start)] = np.arange(len(start))
-    return number[part]
+    return np.asarray(number[part])
 
 
 def _ranks(marks: Columns) -> Ints:

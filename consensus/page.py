@@ -36,8 +36,8 @@ ROWS = 2000
 PEOPLE = 30
 """Most people in the heat map, those with most images first."""
 
-FINDINGS, CROPS = 500, 9
-"""Most findings listed, and shown as pictures for each rule."""
+FINDINGS, CROPS, SUSPECTS = 500, 9, 12
+"""Most rows of findings and of label errors; pictures for each rule, and of label errors."""
 
 DASH = "–"
 RATES = {
@@ -73,8 +73,8 @@ def render(
 
     Args:
         document: of the schema ``thresher.consensus/1``.
-        pictures: small JPEG, PNG or WebP files by sample, put into the page once each where they are
-            shown; boxes of other images are drawn on a plain ground of the same proportions.
+        pictures: small JPEG, PNG or WebP files by sample (see `pictured`), put into the page once
+            each; boxes of other images are drawn on a plain ground of the same proportions.
         live: for a served page; None makes a file that stands alone.
         worst: how many images to show with everybody's boxes.
 
@@ -107,6 +107,7 @@ def render(
         heat=_heat(document),
         rules=_rules(document["guidelines"]["findings"]),
         most_findings=FINDINGS,
+        suspects=SUSPECTS,
         draw=_drawings(),
         alpha_word=alpha_word,
         swatch=lambda style: Markup(overlays.swatch(style)),
@@ -114,6 +115,14 @@ def render(
     )
     # Half a surrogate pair, as JSON allows it in a label, cannot be written to a file.
     return page.encode("utf-8", "replace").decode("utf-8")
+
+
+def pictured(document: Document, worst: int = WORST) -> list[str]:
+    """The samples whose pictures the page shows, each once: what is worth making small pictures of."""
+    shown = _worst(document["tasks"], worst)
+    crops = [row for group in _rules(document["guidelines"]["findings"]).values() for row in group]
+    rows = (*shown, *crops, *document["label_errors"][:SUSPECTS])
+    return list(dict.fromkeys(row["sample"] for row in rows))
 
 
 def policy(nonce: str | None = None) -> str:
@@ -170,7 +179,7 @@ def _heat(document: Document) -> dict[str, Any]:
     people = sorted(document["annotators"], key=lambda p: (-p["samples"], p["annotator"]))[:PEOPLE]
     ids = [p["annotator"] for p in people]
     known = {p["annotator"] for p in document["annotators"]}
-    ids += sorted({p["second"] for p in document["pairs"]} - known)
+    ids += sorted({p[side] for p in document["pairs"] for side in ("first", "second")} - known)
     place = {person: k for k, person in enumerate(ids)}
     cells = {
         (place[p["first"]], place[p["second"]]): p

@@ -17,9 +17,10 @@ import numpy as np
 
 from consensus.agreement import count_pairs
 from consensus.anchoring import Anchoring, Company, anchoring
-from consensus.annotators import annotators, conflicts
+from consensus.annotators import annotators
 from consensus.audit import suspicions
 from consensus.compatible import label_studio_iou
+from consensus.conflicts import conflicts, ground
 from consensus.evidence import Evidence
 from consensus.fusion import QUORUM, Trust, fuse_study, learn_trust
 from consensus.guidelines import Finding, check
@@ -29,7 +30,6 @@ from consensus.plain import Document, moment, number, place
 from consensus.profiles import points, profiles
 from consensus.rules import DEFAULT, Rules, suited
 from consensus.sheet import Bools, Floats
-from consensus.slips import agreed
 from consensus.study import Study
 from consensus.sweep import TAUS, sweep
 from consensus.tallies import FEW, Figures, Tallies, intervals, tally
@@ -70,14 +70,14 @@ class About:
 def document(study: Study, about: About) -> Document:
     """The report of a study."""
     pairs = count_pairs(study.marks, study.objects)
-    common = agreed(study)
-    found = conflicts(study, common)
+    rules = suited(about.rules, study.marks.labels)
+    at = ground(study, visible=rules.least_visible)
+    found = conflicts(study, at)
     counted = tally(study, pairs)
     fused = fuse_study(study, about.quorum, about.least, about.trust or learn_trust(study))
     course = trend(study, found)
     began = anchoring(study, pairs)
     told = confusion(study)
-    rules = suited(about.rules, study.marks.labels)
     return {
         "schema": SCHEMA,
         "made_at": about.made_at.isoformat(timespec="seconds"),
@@ -89,8 +89,8 @@ def document(study: Study, about: About) -> Document:
             "rules": rules.name,
         },
         "project": _project(study, about, counted),
-        "tasks": tasks(study, pairs, found, fused, common, about.images),
-        "annotators": profiles(study, annotators(study, common, found), began, course, about.people),
+        "tasks": tasks(study, pairs, found, fused, at.common, about.images),
+        "annotators": profiles(study, annotators(study, at, found, pairs), began, course, about.people),
         "pairs": [
             {
                 "first": row.first,
@@ -111,7 +111,7 @@ def document(study: Study, about: About) -> Document:
         ],
         "confusion": {"labels": [*told.labels, "absent"], "counts": told.counts.tolist()},
         "anchoring": _anchoring(began),
-        "guidelines": _guidelines(study, about, check(study, rules)),
+        "guidelines": _guidelines(study, about, check(study, rules, at.common)),
         "trend": _trend(study, counted, course),
         "sweep": [
             {"tau": tau, **_short(figures)} for tau, figures in zip(TAUS, sweep(study.sheet), strict=True)

@@ -59,12 +59,12 @@ TASK = (
     "height",
     "url",
 )
-OBJECT = ("label", "votes", "voters", "share")
+OBJECT = ("label", "votes", "voters", "share", "confidence")
 PAIR = ("first", "second", "samples", "f1", "low", "high", "iou", "pq")
-PERSON = ("annotator", "name", "samples", "boxes", "skipped", "seconds", "f1", "iou")
+PERSON = ("annotator", "name", "samples", "compared", "boxes", "skipped", "seconds", "f1", "iou")
 CONFLICT = ("kind", "annotator", "label", "expected")
 LABEL = ("label", "objects", "boxes", "f1", "iou", "alpha")
-FINDING = ("rule", "severity", "task", "sample", "name", "annotator", "message", "url")
+FINDING = ("rule", "severity", "task", "sample", "name", "annotator", "annotation", "message", "url")
 
 
 def _columns(rows: Iterable[Document], names: Sequence[str], view: Any = None) -> Iterator[Row]:
@@ -93,7 +93,16 @@ def _conflicts(document: Document) -> Iterator[Row]:
 def _annotator_head() -> tuple[str, ...]:
     rates = (f"{rate}_{part}" if part != "value" else rate for rate in RATES for part in RATE)
     edges = (f"edge_{name}" if name not in ("area_ratio", "boxes") else f"edges_{name}" for name in EDGES)
-    return (*PERSON, *rates, *edges, "vitality", "repeat_f1", *(f"gold_{name}" for name in GOLD), "drift")
+    return (
+        *PERSON,
+        *rates,
+        *edges,
+        "vitality",
+        "repeat_f1",
+        "repeats",
+        *(f"gold_{name}" for name in GOLD),
+        "drift",
+    )
 
 
 def _annotator(person: Document) -> Row:
@@ -104,6 +113,7 @@ def _annotator(person: Document) -> Row:
         *_values(person["edges"] or {}, EDGES),
         person["vitality"],
         person["repeat_f1"],
+        person["repeats"],
         *_values(person["gold"] or {}, GOLD),
         person["drift"],
     ]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from consensus.agreement import Pairs, consensus_score, sample_f1, vote_share
-from consensus.annotators import KINDS, LABEL, LOCATION, MISSING, Conflicts
+from consensus.conflicts import KINDS, LABEL, LOCATION, MISSING, Conflicts
 from consensus.fusion import Fused
 from consensus.plain import Document, number, places
 from consensus.queue import expected_errors

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from consensus.annotators import MISSING, Conflicts, conflicts
+from consensus.conflicts import MISSING, Conflicts, conflicts
 from consensus.sheet import Floats, Ints
 from consensus.study import Study
 from pool.schema import BadInput

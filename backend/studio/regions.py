@@ -106,7 +106,7 @@ class Book:
         ids = [item.id for item in items]
         unknown = np.full(len(items), np.nan)
         hashed = map(hash if set(map(type, ids)) == {str} else _identity, ids)
-        place = [
+        sides = [
             [v.x for v in values],
             [v.y for v in values],
             [v.width for v in values],
@@ -122,7 +122,7 @@ class Book:
             label=np.fromiter(map(self.labels.__getitem__, names), np.intp, len(items)),
             more=more,
             identity=np.fromiter(hashed, np.int64, len(items)),
-            place=np.array(place, dtype=np.float64).T,
+            place=np.stack([np.fromiter(side, np.float64, len(items)) for side in sides], axis=1),
             score=np.array([i.score for i in items], dtype=np.float64) if scored else unknown,
         )
 

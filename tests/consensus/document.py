@@ -30,9 +30,16 @@ def weeks(count: int, level: float, slope: float, dice: random.Random) -> list[d
     for k in range(count):
         f1 = min(1.0, level + slope * k + dice.gauss(0, 0.02))
         ewma = 0.7 * ewma + 0.3 * f1
-        start = (date(2026, 1, 5) + timedelta(weeks=k)).isoformat()
         rows.append(
-            {"start": start, "f1": f1, "samples": 12 + 9 * k, "ewma": ewma, "consensus_score": f1 - 0.2}
+            {
+                "start": (date(2026, 1, 5) + timedelta(weeks=k)).isoformat(),
+                "samples": 12 + 9 * k,
+                "agreement": f1,
+                "ewma": ewma,
+                "consensus_score": f1 - 0.2,
+                "f1": f1,
+                "alpha": f1 - 0.1,
+            }
         )
     return rows
 
@@ -63,10 +70,7 @@ def task(number: int, dice: random.Random) -> dict[str, Any]:
                 conflicts.append(conflict(kind, person, name, name, mine))
             votes += said == name
             boxes.append({"annotator": person, "label": said, "box": mine})
-        share = votes / len(people)
-        consensus.append(
-            {"label": name, "box": place, "votes": votes, "voters": len(people), "share": share}
-        )
+        consensus.append(agreed(name, place, votes, len(people)))
     wrong = sum(1 - c["share"] for c in consensus)
     split = sum(c["share"] < 1 for c in consensus)
     return {
@@ -96,6 +100,11 @@ def conflict(
     return {"kind": kind, "annotator": person, "label": label, "expected": expected, "box": box}
 
 
+def agreed(label: str | None, box: list[float], votes: int, voters: int) -> dict[str, Any]:
+    said = {"votes": votes, "voters": voters, "share": votes / voters}
+    return {"label": label, "box": box, **said, "confidence": 0.9 * votes / voters}
+
+
 def special(number: int) -> dict[str, Any]:
     """An image by one person, of unknown size, with a turned box and an address that is none."""
     return {
@@ -115,7 +124,14 @@ def special(number: int) -> dict[str, Any]:
         "url": "javascript:alert(1)",
         "boxes": [{"annotator": "3", "label": EVIL, "box": [0.2, 0.2, 0.4, 0.5, 30.0]}],
         "consensus": [
-            {"label": EVIL, "box": [0.2, 0.2, 0.4, 0.5, 30.0], "votes": 1, "voters": 1, "share": 1.0}
+            {
+                "label": EVIL,
+                "box": [0.2, 0.2, 0.4, 0.5, 30.0],
+                "votes": 1,
+                "voters": 1,
+                "share": 1.0,
+                "confidence": 1.0,
+            }
         ],
         "conflicts": [conflict("extra", "3", EVIL, None, [0.2, 0.2, 0.4, 0.5, 30.0])],
     }
@@ -127,6 +143,7 @@ def person(number: str, name: str, k: int, dice: random.Random) -> dict[str, Any
         "annotator": number,
         "name": name,
         "samples": 160 - 30 * k if known else 6,
+        "compared": 150 - 30 * k if known else 6,
         "boxes": 800 - 150 * k if known else 0,
         "skipped": k,
         "seconds": 31.5 + k if known else None,
@@ -148,10 +165,12 @@ def person(number: str, name: str, k: int, dice: random.Random) -> dict[str, Any
         },
         "vitality": 0.02 - 0.015 * k if known else None,
         "repeat_f1": 0.94 if k == 0 else None,
+        "repeats": 9 if k == 0 else 0,
         "gold": {"f1": 0.9, "iou": 0.87, "samples": 20} if k < 2 else None,
         "untouched": rate(0.4 if known else None),
         "trend": weeks(8, 0.9 - 0.03 * k, -0.02 if k == 3 else 0.004, dice) if known else [],
         "drift": {1: "up", 3: "down"}.get(k),
+        "drift_since": "2026-02-02T09:00:00+00:00" if k in (1, 3) else None,
     }
 
 
@@ -183,14 +202,19 @@ def sample(images: int = 60, seed: int = 7) -> dict[str, Any]:
             "sample": t["sample"],
             "name": t["name"],
             "annotator": t["annotators"][0],
+            "annotation": 7000 + t["task"],
             "message": message,
             "boxes": [t["consensus"][0]["box"]],
             "evidence": [c["box"] for c in t["consensus"][1:2]],
             "url": t["url"],
         }
         for rule, severity, message in (
-            ("tight", "warning", "The left edge lies 14 % of the width outside of the others' box."),
-            ("one object per box", "error", "This box encloses two objects that the others drew apart."),
+            ("tight", "check", "The left edge lies 14 % of the width outside of the others' box."),
+            (
+                "one object per box",
+                "violation",
+                "This box encloses two objects that others drew apart.",
+            ),
         )
         for t in tasks[:4]
     ]
@@ -201,7 +225,7 @@ def sample(images: int = 60, seed: int = 7) -> dict[str, Any]:
         "schema": "thresher.consensus/1",
         "made_at": "2026-03-02T09:30:00+00:00",
         "source": "project 3 · Street bins",
-        "settings": {"tau": 0.5, "quorum": 0.5, "rules": "street_bins.yaml"},
+        "settings": {"tau": 0.5, "quorum": 0.5, "least_votes": 1, "rules": "street_bins.yaml"},
         "project": {
             "title": "Street bins 垃圾",
             "id": 3,
@@ -253,18 +277,18 @@ def sample(images: int = 60, seed: int = 7) -> dict[str, Any]:
             ],
         },
         "anchoring": {
-            "scratch": {"f1": 0.84, "pairs": 120},
-            "model": {"f1": 0.93, "pairs": 80},
-            "mixed": {"f1": 0.86, "pairs": 95},
+            "scratch": {"f1": 0.84, "samples": 120},
+            "model": {"f1": 0.93, "samples": 80},
+            "mixed": {"f1": 0.86, "samples": 95},
             "gap": 0.09,
             "low": 0.04,
             "high": 0.14,
         },
         "guidelines": {
             "counts": [
-                {"rule": "tight", "severity": "warning", "count": 4},
-                {"rule": "one object per box", "severity": "error", "count": 4},
-                {"rule": EVIL, "severity": "info", "count": 1},
+                {"rule": "tight", "severity": "check", "count": 4},
+                {"rule": "one object per box", "severity": "violation", "count": 4},
+                {"rule": EVIL, "severity": "check", "count": 1},
             ],
             "findings": findings,
         },
@@ -287,7 +311,7 @@ def sample(images: int = 60, seed: int = 7) -> dict[str, Any]:
                 "task": t["task"],
                 "sample": t["sample"],
                 "name": t["name"],
-                "kind": ("missing", "label", "location")[k % 3],
+                "kind": ("missed", "swapped", "located", "spurious")[k % 4],
                 "score": 0.97 - 0.01 * k,
                 "label": t["consensus"][0]["label"],
                 "expected": LABELS[k % 5],

@@ -15,19 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consensus.agreement import count_pairs
-from consensus.annotators import (
-    DUPLICATE,
-    EXTRA,
-    KINDS,
-    LABEL,
-    LOCATION,
-    MERGED,
-    MISSING,
-    Annotator,
-    against_gold,
-    annotators,
-    conflicts,
-)
+from consensus.annotators import Annotator, against_gold, annotators
+from consensus.conflicts import DUPLICATE, EXTRA, KINDS, LABEL, LOCATION, MERGED, MISSING, conflicts, ground
 from consensus.sheet import sheet
 from consensus.slips import agreed, duplicates, may_be_skipped, merged
 from consensus.study import Study, of_annotations, study
@@ -214,7 +203,7 @@ def test_rates_count_the_conflicts(said: list[Annotation]) -> None:
             judged += box not in twice and any(2 * count > there.sum() for count in said_.values())
         assert person.confusion.of == judged
     pairs = count_pairs(told.marks, told.objects)
-    assert repr(annotators(told, agreed(told), found, pairs)) == repr(annotators(told))
+    assert repr(annotators(told, ground(told, agreed(told)), found, pairs)) == repr(annotators(told))
 
 
 def test_the_label_of_a_second_copy_is_not_judged() -> None:

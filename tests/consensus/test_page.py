@@ -9,14 +9,20 @@ import itertools
 import json
 import math
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
 
+import numpy as np
 import pytest
 
-from consensus.page import ROWS, SCHEMA, WORST, Live, alpha_word, policy, render
+from consensus import report
+from consensus.page import ROWS, SCHEMA, WORST, Live, alpha_word, pictured, policy, render
+from consensus.study import of_annotations
+from consensus.tables import tables
 from pool.schema import BadInput
 from tests.consensus.document import EVIL, sample
+from tests.consensus.scenes import NOON, crowd
 
 Document = dict[str, Any]
 JPEG = b"\xff\xd8\xff\xe0 not much of a picture"
@@ -164,6 +170,15 @@ def test_only_pictures_of_known_kinds_are_shown(document: Document) -> None:
     assert only["href"].startswith("data:image/png;base64,")
 
 
+def test_pictures_are_asked_for_as_they_are_shown(document: Document, pictures: dict[str, bytes]) -> None:
+    for worst in (0, 3, WORST):
+        wanted = pictured(document, worst)
+        assert len(wanted) == len(set(wanted))
+        html = render(document, {sample: pictures[sample] for sample in wanted}, worst=worst)
+        assert html == render(document, pictures, worst=worst)
+        assert html.count("data:image/jpeg") == len(wanted)
+
+
 def test_the_worst_images_are_drawn_with_everybody(document: Document, page: Reader) -> None:
     def drawn(reader: Reader) -> list[str]:
         return [a["id"] for a in reader.all("article")]
@@ -258,7 +273,7 @@ def test_a_project_of_nothing_is_a_page(document: Document) -> None:
 
 def test_figures_rest_on_many_or_are_grey(page: Reader, document: Document) -> None:
     grey = [given for given in page.all("tr") if given.get("class") == "few"]
-    people = sum(a["samples"] < 20 for a in document["annotators"])
+    people = sum(a["compared"] < 20 for a in document["annotators"])
     assert len(grey) == people + sum(s["samples"] < 20 for s in document["sources"]) > people > 0
 
 
@@ -268,6 +283,26 @@ def test_text_of_any_script_and_half_a_letter_can_be_written(document: Document)
     assert "? بن" in html
     assert html.encode("utf-8").decode("utf-8") == html
     assert "垃圾袋" in html
+
+
+@pytest.mark.parametrize("people", [0, 1, 2, 4])
+def test_the_document_of_a_study_can_be_shown_and_cut_into_tables(people: int) -> None:
+    given = [
+        replace(
+            answer, id=100 * k + number, sample=f"s{k}", task=k, ground_truth=number == 0 and k % 3 == 0
+        )
+        for k in range(8)
+        for number, answer in enumerate(crowd(np.random.default_rng(k), 6, people, 0.08))
+    ]
+    study = of_annotations(given, {f"s{k}": (640, 480) for k in range(4)})
+    made = report.document(study, report.About("export.json", "Made up", NOON))
+    page = Reader(render(made))
+    assert len(rows(page)) == len(made["tasks"])
+    assert len(page.all("article")) == sum(bool(t["conflicts"] or t["disputed"]) for t in made["tasks"])
+    assert not re.search(r"\b(nan|None|inf)\b", " ".join(page.words))
+    cut = {name: text.count("\r\n") - 1 for name, text in tables(made).items()}
+    assert cut["conflicts"] == sum(len(t["conflicts"]) for t in made["tasks"])
+    assert (cut["conflicts"] > 0) == (people > 1)
 
 
 def test_a_page_is_the_same_every_time(document: Document, html: str, pictures: dict[str, bytes]) -> None:

@@ -195,6 +195,39 @@ def test_the_first_images_are_those_that_the_majority_gets_wrong(seed: int) -> N
     assert wrong[review_order(made)[: len(wrong) // 20]].mean() == first
 
 
+def wrong_clusters(job: Job, made: Study) -> Ints:
+    """Objects of the study on which the majority is wrong by itself, and those nobody drew, (samples,).
+
+    Here each object is a question of its own: what is this, or is it nothing? Of two that were made of
+    one, because people's boxes were too far apart, both are the object, and dropping one is an error.
+    """
+    votes, objects = made.votes, len(job.truth_sample)
+    key, count = np.unique(
+        made.objects * (objects + 1) + job.object[made.marks.row] + 1, return_counts=True
+    )
+    order = np.lexsort((key, -count, key // (objects + 1)))
+    first = np.unique(key[order] // (objects + 1), return_index=True)[1]
+    meant = key[order][first] % (objects + 1) - 1
+    absent = votes.voters[votes.sample] - votes.drawn
+    said = np.where(2 * absent > votes.voters[votes.sample], -1, votes.label)
+    truth = np.where(meant >= 0, job.truth_label[meant], -1)
+    unseen = np.setdiff1d(np.arange(objects), meant)
+    images = len(votes.voters)
+    wrong = np.bincount(votes.sample[said != truth], minlength=images)
+    return np.asarray(wrong + np.bincount(job.truth_sample[unseen], minlength=images), dtype=np.intp)
+
+
+@pytest.mark.parametrize("seed", [7, 8])
+def test_half_of_the_first_images_hold_a_wrong_decision(seed: int) -> None:
+    made_job = job(seed=seed)
+    made = study(made_job.sheet)
+    wrong = wrong_clusters(made_job, made) > 0
+    _, seed_first = found(1.0 - consensus_score(made.votes), wrong)
+    auc, first = found(expected_errors(made), wrong)
+    assert first >= 0.5 > 0.2 > wrong.mean() > seed_first
+    assert auc > 0.72
+
+
 def first_people(job: Job, few: int, more: Bools) -> Job:
     """Only the first ``few`` answers of each image, one more where ``more``."""
     sheet = job.sheet

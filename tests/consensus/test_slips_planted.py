@@ -62,9 +62,19 @@ class Naive:
                 and o not in mine
                 and self.covers(q, self.agreed[o])
             )
+            beside = [o for o in things if not any(self.holds(p, o) for p in things)]
             if len(things) >= 2:
-                out.add((k, things, not self.fits(k)))
+                out.add((k, things, not self.fits(k) and len(beside) >= 2))
         return out
+
+    def holds(self, larger: int, smaller: int) -> bool:
+        """Does the larger of two objects hold more than half of the smaller?"""
+        p, q = self.agreed[larger], self.agreed[smaller]
+        size = [(b[2] - b[0]) * (b[3] - b[1]) for b in (p, q)]
+        if larger == smaller or (size[0], -larger) < (size[1], -smaller):
+            return False
+        iou = naive_iou(p, q)
+        return bool(iou * (size[0] + size[1]) / (1 + iou) > 0.5 * size[1])
 
     def split(self) -> set[tuple[frozenset[int], int, bool]]:
         out = set()
@@ -151,14 +161,16 @@ def test_planted_merges_are_found(planted: Job) -> None:
     rows, sure = found.row[found.first], found.sure[found.first]
     total = told.merged.sum()
     assert total > 500
-    assert told.merged[rows[sure]].mean() >= 0.995
-    assert told.merged[rows[sure]].sum() / total >= 0.67
+    assert told.merged[rows[sure]].all()
+    assert told.merged[rows[sure]].sum() / total >= 0.63
     assert told.merged[rows].mean() >= 0.9
 
 
 def test_careful_people_have_almost_no_slips(planted: Job) -> None:
     made = study(planted.sheet)
     common = agreed(made)
-    for found in (merged(made, common), split(made, common)):
+    over = merged(made, common)
+    assert not over.sure.any()
+    for found in (over, split(made, common)):
         assert len(found.first) <= len(planted.object) / 5000
     assert len(outside(made).row) == len(broken(made).row) == 0

@@ -74,6 +74,8 @@ def test_boxes_are_rows_with_their_corners() -> None:
     boxes = [c["box"] for t in DOCUMENT["tasks"] for c in t["consensus"]]
     got = [[float(row[k]) for k in ("x1", "y1", "x2", "y2", "rotation")] for row in TABLES["objects"]]
     assert got == boxes
+    confidence = [c["confidence"] for t in DOCUMENT["tasks"] for c in t["consensus"]]
+    assert [float(row["confidence"]) for row in TABLES["objects"]] == confidence
     finding = DOCUMENT["guidelines"]["findings"][0]
     rows = [row for row in TABLES["guidelines"] if row["finding"] == "1"]
     assert [row["role"] for row in rows] == ["box"] * len(finding["boxes"]) + ["evidence"] * len(

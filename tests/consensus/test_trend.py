@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import kstwobign
 
-from consensus.annotators import MISSING, conflicts
+from consensus.conflicts import MISSING, conflicts
 from consensus.sheet import Bools, Sheet
 from consensus.study import Study, of_annotations, study
 from consensus.trend import MEMORY, Trend, trend
