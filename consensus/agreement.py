@@ -8,6 +8,7 @@ higher = more agreement, and are exactly 1 where all drew the same.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -128,9 +129,28 @@ def _by_sample(votes: Votes, part: Floats, whole: Floats) -> Floats:
     return np.where(votes.voters >= 2, share, np.nan)
 
 
-def count_pairs(marks: Marks, objects: Ints) -> Pairs:
-    """Every two people on every image that both answered, with what they share of it."""
-    people, names = max(len(marks.annotators), 1), max(len(marks.labels), 1)
+class Shared(NamedTuple):
+    """Every two boxes of one object under one label, rows of the marks, and their IoU, each (s,)."""
+
+    first: Ints
+    second: Ints
+    iou: Floats
+
+
+def shared(marks: Marks, objects: Ints) -> Shared:
+    """What every two people drew of one object under one label; the first has the lower number."""
+    first, second = every_pair(objects * max(len(marks.labels), 1) + marks.label, marks.annotator)
+    turn = marks.turn
+    iou = pair_iou(marks.boxes[first], marks.boxes[second], turn[first], turn[second], marks.aspect[first])
+    return Shared(first, second, iou)
+
+
+def count_pairs(marks: Marks, objects: Ints, common: Shared | None = None) -> Pairs:
+    """Every two people on every image that both answered, with what they share of it.
+
+    ``common`` is `shared` of the same, where that is at hand.
+    """
+    people = max(len(marks.annotators), 1)
     visit = marks.answered[:, 0] * people + marks.answered[:, 1]
     boxes = np.bincount(marks.place, minlength=len(visit)).astype(np.intp)
 
@@ -139,17 +159,15 @@ def count_pairs(marks: Marks, objects: Ints) -> Pairs:
     order = np.argsort(key)
     left, right, key = left[order], right[order], key[order]
 
-    one, other = every_pair(objects * names + marks.label, marks.annotator)
-    hits = (marks.sample[one] * people + marks.annotator[one]) * people + marks.annotator[other]
-    row = np.searchsorted(key, hits)
-    turn, aspect = marks.turn, marks.aspect[one]
-    iou = pair_iou(marks.boxes[one], marks.boxes[other], turn[one], turn[other], aspect)
+    met = shared(marks, objects) if common is None else common
+    hits = (marks.sample[met.first] * people + marks.annotator[met.first]) * people
+    row = np.searchsorted(key, hits + marks.annotator[met.second])
     return Pairs(
         sample=marks.answered[left, 0],
         first=marks.answered[left, 1],
         second=marks.answered[right, 1],
         matched=np.bincount(row, minlength=len(key)).astype(np.intp),
-        overlap=np.bincount(row, weights=iou, minlength=len(key)).astype(np.float64),
+        overlap=np.bincount(row, weights=met.iou, minlength=len(key)).astype(np.float64),
         first_drew=boxes[left],
         second_drew=boxes[right],
         samples=np.ones(len(key), dtype=np.intp),

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+from consensus.agreement import Shared, shared
 from consensus.alpha import nominal
 from consensus.marks import Marks
-from consensus.matching import every_pair
-from consensus.overlap import pair_iou
 from consensus.sheet import Floats, Ints
 from consensus.study import Study
 from pool.schema import BadInput
@@ -77,18 +76,17 @@ class Mixup:
     objects: Ints
 
 
-def by_label(study: Study) -> tuple[LabelFigures, ...]:
+def by_label(study: Study, common: Shared | None = None) -> tuple[LabelFigures, ...]:
     """Agreement on each label of the study, in their order; see `LabelFigures`.
 
-    Read F1 beside ``boxes``: for a label with a handful of boxes it is luck.
+    ``common`` is `agreement.shared` of the study, where that is at hand. Read F1 beside ``boxes``: for a
+    label with a handful of boxes it is luck.
     """
     marks, votes = study.marks, study.votes
     names = len(marks.labels)
-    one, other = every_pair(study.objects * max(names, 1) + marks.label, marks.annotator)
-    turn, aspect = marks.turn, marks.aspect[one]
-    iou = pair_iou(marks.boxes[one], marks.boxes[other], turn[one], turn[other], aspect)
-    matched = np.bincount(marks.label[one], minlength=names)
-    overlap = np.bincount(marks.label[one], weights=iou, minlength=names)
+    met = shared(marks, study.objects) if common is None else common
+    matched = np.bincount(marks.label[met.first], minlength=names)
+    overlap = np.bincount(marks.label[met.first], weights=met.iou, minlength=names)
     # A box is compared with the answers of everybody else who saw its image.
     compared = np.bincount(marks.label, weights=votes.voters[marks.sample] - 1, minlength=names)
     columns = (

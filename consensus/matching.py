@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from consensus.marks import Marks, usable
 from consensus.overlap import hulls, pair_iou
-from consensus.sheet import Floats, Ints
+from consensus.sheet import Bools, Floats, Ints
 from pool.boxes import area, as_boxes
 from pool.schema import BadInput
 
@@ -32,6 +32,10 @@ SLACK = 1e-9
 
 PAIRS_AT_ONCE = 100_000
 """Pairs held in memory together, about 300 bytes each; more of them leave the processor's cache."""
+
+
+FEW_LINKS = 1_000
+"""Links up to which a loop finds the parts sooner than a sparse matrix is made: one image that changed."""
 
 
 class Columns(NamedTuple):
@@ -82,10 +86,7 @@ def cluster(
     Raises:
         BadInput: columns of different length, or ``tau`` or ``bonus`` out of range.
     """
-    if not 0.0 < tau <= 1.0:
-        raise BadInput("tau", "above 0 and at most 1", tau)
-    if not 0.0 <= bonus < float("inf"):
-        raise BadInput("bonus", "0 or more", bonus)
+    _check(tau, bonus)
     rows = as_boxes(boxes)
     n = len(rows)
     given = Columns(
@@ -107,25 +108,38 @@ def cluster(
 
 def cluster_marks(marks: Marks, tau: float = TAU, bonus: float = BONUS) -> Ints:
     """`cluster` of all boxes of ``marks``, (n,), none of which is -1."""
-    return cluster(
-        marks.boxes, marks.label, marks.annotator, tau, bonus,
-        tasks=marks.sample, turns=marks.turn, aspects=marks.aspect,
-    )  # fmt: skip
+    _check(tau, bonus)
+    columns = Columns(marks.boxes, marks.turn, marks.label, marks.annotator, marks.sample, marks.aspect)
+    return _objects(columns, tau, bonus)
+
+
+def _check(tau: float, bonus: float) -> None:
+    if not 0.0 < tau <= 1.0:
+        raise BadInput("tau", "above 0 and at most 1", tau)
+    if not 0.0 <= bonus < float("inf"):
+        raise BadInput("bonus", "0 or more", bonus)
 
 
 def cross_pairs(group: Ints, person: Ints) -> Iterator[tuple[Ints, Ints]]:
     """All pairs of rows of one group and of two people, in blocks; ``person[i] < person[j]``."""
-    order = np.lexsort((person, group))
-    g, p = group[order], person[order]
-    n = len(order)
+    n = len(group)
     if n == 0:
         return
-    new_group = np.flatnonzero(np.diff(g, prepend=g[0] - 1))
-    new_person = np.flatnonzero((np.diff(g, prepend=g[0] - 1) != 0) | (np.diff(p, prepend=p[0]) != 0))
-    end_group = np.repeat(np.append(new_group[1:], n), np.diff(np.append(new_group, n)))
-    end_person = np.repeat(np.append(new_person[1:], n), np.diff(np.append(new_person, n)))
+    low = int(person.min())
+    # One sort of one number is a third of the time of a sort by two.
+    order = np.argsort(group * (int(person.max()) - low + 1) + (person - low), kind="stable")
+    g, p = group[order], person[order]
+    other_group = g[1:] != g[:-1]
+    end_group = _ends(other_group)
+    end_person = _ends(other_group | (p[1:] != p[:-1]))
     for i, j in _in_blocks(end_person, end_group):
         yield order[i], order[j]
+
+
+def _ends(changes: Bools) -> Ints:
+    """The end of the run that each row is in; ``changes`` (n - 1,) says where the next one begins."""
+    stops = np.concatenate([np.flatnonzero(changes) + 1, [len(changes) + 1]])
+    return np.repeat(stops, np.diff(stops, prepend=0))
 
 
 def _in_blocks(first: Ints, end: Ints) -> Iterator[tuple[Ints, Ints]]:
@@ -201,16 +215,11 @@ def _along(hull: Floats, task: Ints) -> tuple[Ints, Ints]:
 
 def _objects(marks: Columns, tau: float, bonus: float) -> Ints:
     """Object numbers of boxes that are all usable."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
     n = len(marks.boxes)
     if n == 0:
         return np.zeros(0, dtype=np.intp)
     first, second, iou = _links(marks, tau)
-    graph = coo_array((np.ones(len(first), dtype=np.int8), (first, second)), shape=(n, n))
-    part = connected_components(graph, directed=False)[1].astype(np.intp)
-
+    part = _parts(n, first, second)
     people = int(marks.person.max()) + 1
     pairs, count = np.unique(part * people + marks.person, return_counts=True)
     crowded = np.zeros(n, dtype=np.bool_)
@@ -229,6 +238,20 @@ def _objects(marks: Columns, tau: float, bonus: float) -> Ints:
     number = np.empty(len(start), dtype=np.intp)
     number[np.argsort(start)] = np.arange(len(start))
     return np.asarray(number[part])
+
+
+def _parts(n: int, first: Ints, second: Ints) -> Ints:
+    """The part of the graph of links that each of n boxes is in, by any number."""
+    if len(first) > FEW_LINKS:
+        from scipy.sparse import coo_array
+        from scipy.sparse.csgraph import connected_components
+
+        graph = coo_array((np.ones(len(first), dtype=np.int8), (first, second)), shape=(n, n))
+        return np.asarray(connected_components(graph, directed=False)[1], dtype=np.intp)
+    parent = list(range(n))
+    for i, j in zip(first.tolist(), second.tolist(), strict=True):
+        parent[_root(parent, i)] = _root(parent, j)
+    return np.array([_root(parent, k) for k in range(n)], dtype=np.intp)
 
 
 def _ranks(marks: Columns) -> Ints:
@@ -254,15 +277,16 @@ def _join(members: Ints, person: Ints, first: Ints, second: Ints) -> Ints:
     parent = {int(m): int(m) for m in members}
     people = {int(m): 1 << int(person[m]) for m in members}
 
-    def root(k: int) -> int:
-        while parent[k] != k:
-            parent[k] = parent[parent[k]]
-            k = parent[k]
-        return k
-
     for i, j in zip(first.tolist(), second.tolist(), strict=True):
-        a, b = root(i), root(j)
+        a, b = _root(parent, i), _root(parent, j)
         if a != b and not people[a] & people[b]:
             parent[b] = a
             people[a] |= people[b]
-    return np.array([root(int(m)) for m in members], dtype=np.intp)
+    return np.array([_root(parent, int(m)) for m in members], dtype=np.intp)
+
+
+def _root(parent: list[int] | dict[int, int], k: int) -> int:
+    while parent[k] != k:
+        parent[k] = parent[parent[k]]
+        k = parent[k]
+    return k

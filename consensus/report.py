@@ -15,7 +15,7 @@ from typing import Final
 
 import numpy as np
 
-from consensus.agreement import count_pairs
+from consensus.agreement import count_pairs, shared
 from consensus.anchoring import Anchoring, Company, anchoring
 from consensus.annotators import annotators
 from consensus.audit import suspicions
@@ -69,7 +69,8 @@ class About:
 
 def document(study: Study, about: About) -> Document:
     """The report of a study."""
-    pairs = count_pairs(study.marks, study.objects)
+    met = shared(study.marks, study.objects)
+    pairs = count_pairs(study.marks, study.objects, met)
     rules = suited(about.rules, study.marks.labels)
     at = ground(study, visible=rules.least_visible)
     found = conflicts(study, at)
@@ -107,7 +108,7 @@ def document(study: Study, about: About) -> Document:
                 "boxes": row.boxes,
                 **{name: number(getattr(row, name)) for name in ("f1", "iou", "alpha")},
             }
-            for row in by_label(study)
+            for row in by_label(study, met)
         ],
         "confusion": {"labels": [*told.labels, "absent"], "counts": told.counts.tolist()},
         "anchoring": _anchoring(began),

@@ -40,8 +40,8 @@ def from_array(array: ArrayLike) -> tuple[Box, ...]:
 
 def area(boxes: ArrayLike) -> NDArray[np.float64]:
     """Area of each box, shape (n,), as a share of the image in [0, 1] for boxes inside it."""
-    sides = _sides(as_boxes(boxes))
-    return np.asarray(sides[:, 0] * sides[:, 1])
+    x1, y1, x2, y2 = as_boxes(boxes).T
+    return np.asarray(np.maximum(x2 - x1, 0.0) * np.maximum(y2 - y1, 0.0))
 
 
 def clip(boxes: ArrayLike) -> Boxes:
@@ -88,7 +88,3 @@ def upright(box: Box, width: float, height: float) -> Box:
     points = corners(box, width, height)
     (x1, y1), (x2, y2) = points.min(axis=0).tolist(), points.max(axis=0).tolist()
     return Box(x1, y1, x2, y2)
-
-
-def _sides(boxes: Boxes) -> NDArray[np.float64]:
-    return np.maximum(boxes[:, 2:] - boxes[:, :2], 0.0)

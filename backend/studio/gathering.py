@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import chain
+from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
 import httpx
@@ -17,6 +18,7 @@ from backend.studio.convert import annotator
 from backend.studio.structs import Annotation, Item, Prediction, Task
 
 PICTURES: Final = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif")
+ZONE: Final = attrgetter("tzinfo")
 PLACES: Final = ("/data/", "http://", "https://", "s3://", "gs://", "azure-blob://")
 
 
@@ -85,7 +87,10 @@ class Gathered:
     def add(self, piece: Sequence[Task]) -> None:
         """Take in the tasks of one piece."""
         answered, foretold = len(self.answers.number), len(self.foretold.number)
-        drawn: list[Sequence[Item]] = []
+        given: list[Annotation] = []
+        samples: list[str] = []
+        numbers: list[int] = []
+        parents: list[int] = []
         shown: list[Sequence[Item]] = []
         for task in piece:
             sample = self._picture(task)
@@ -95,11 +100,20 @@ class Gathered:
                     rows.setdefault(prediction.id, len(self.foretold.number))
                 self._foretell(prediction, task.id)
                 shown.append(prediction.result or ())
-            self._answer(task.annotations, task.id, sample, rows)
-            drawn += [() if a.was_cancelled else a.result or () for a in task.annotations]
+            count = len(task.annotations)
+            given += task.annotations
+            samples += [sample] * count
+            numbers += [task.id] * count
+            parents += (
+                [rows.get(_number(a.parent_prediction), -1) for a in task.annotations]
+                if rows
+                else [-1] * count
+            )
             if sample not in self.sizes:
-                first = len(drawn) - len(task.annotations)
-                self._measure(sample, chain(*drawn[first:], *(shown[k - foretold] for k in rows.values())))
+                answers = (a.result or () for a in task.annotations if not a.was_cancelled)
+                self._measure(sample, chain(*answers, *(shown[k - foretold] for k in rows.values())))
+        self._answer(given, numbers, samples, parents)
+        drawn = [() if a.was_cancelled else a.result or () for a in given]
         self.items.append(self.book.write(drawn, answered, scored=False))
         self.predicted.append(self.book.write(shown, foretold, scored=True))
 
@@ -129,33 +143,38 @@ class Gathered:
         self.foretold.score.append(math.nan if given.score is None else given.score)
 
     def _answer(
-        self, given: Sequence[Annotation], task: int, sample: str, rows: Mapping[int | None, int]
+        self, given: Sequence[Annotation], numbers: list[int], samples: list[str], parents: list[int]
     ) -> None:
         columns = self.answers
-        begun = [_number(a.parent_prediction) for a in given]
-        columns.sample.extend([sample] * len(given))
-        columns.annotator.extend([annotator(a.completed_by) for a in given])
+        columns.sample.extend(samples)
+        columns.annotator.extend(
+            [
+                str(a.completed_by) if type(a.completed_by) is int else annotator(a.completed_by)
+                for a in given
+            ]
+        )
         columns.number.extend([a.id for a in given])
-        columns.task.extend([task] * len(given))
-        columns.created.extend([_seconds(a.created_at) for a in given])
-        columns.updated.extend([_seconds(a.updated_at or a.created_at) for a in given])
+        columns.task.extend(numbers)
+        columns.created.extend(_seconds([a.created_at for a in given]))
+        columns.updated.extend(_seconds([a.updated_at or a.created_at for a in given]))
         columns.seconds.extend(
             [float(a.lead_time) if isinstance(a.lead_time, int | float) else math.nan for a in given]
         )
         columns.truth.extend([bool(a.ground_truth) for a in given])
         columns.skipped.extend([bool(a.was_cancelled) for a in given])
-        columns.begun.extend([number is not None for number in begun])
+        columns.begun.extend(
+            [a.parent_prediction is not None and _number(a.parent_prediction) is not None for a in given]
+        )
         columns.parent.extend(
-            [
-                -1 if a.was_cancelled else rows.get(number, -1)
-                for a, number in zip(given, begun, strict=True)
-            ]
+            [-1 if a.was_cancelled else row for a, row in zip(given, parents, strict=True)]
         )
 
 
-def _seconds(at: datetime) -> float:
+def _seconds(moments: Sequence[datetime]) -> Iterable[float]:
     """Seconds since 1970; a time without zone is meant in UTC, as in `listing.moment`."""
-    return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+    if None in map(ZONE, moments):
+        moments = [at if at.tzinfo else at.replace(tzinfo=UTC) for at in moments]
+    return map(datetime.timestamp, moments)
 
 
 def _number(given: object) -> int | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
+from itertools import chain
 from operator import attrgetter
 from typing import Any, Final
 
@@ -27,6 +28,7 @@ Kind = tuple[str | None, str | UnsetType | None, str | None]
 """The ``from_name``, ``to_name`` and ``type`` of an item."""
 
 KIND: Final = attrgetter("from_name", "to_name", "type")
+PLACE: Final = attrgetter("x", "y", "width", "height", "rotation")
 LABELLED: Final = ("rectanglelabels", "labels")
 SHAPE: Final = "rectangle"
 TURNED: Final = 0.1
@@ -94,36 +96,39 @@ class Book:
         Scores of annotated boxes are the model's, also where a person changed the box: they are read only
         where ``scored``.
         """
-        items = [item for result in results for item in result]
+        items = list(chain.from_iterable(results))
         values = [item.value or NOTHING for item in items]
         kinds: list[Kind] = list(map(KIND, items))
+        plain = {kind[2] for kind in set(kinds)} == {"rectanglelabels"}
         lists = [
-            (v.rectanglelabels if k[2] == "rectanglelabels" else v.labels if k[2] == "labels" else None)
+            (
+                v.rectanglelabels
+                if plain or k[2] == "rectanglelabels"
+                else v.labels
+                if k[2] == "labels"
+                else None
+            )
             or ()
             for v, k in zip(values, kinds, strict=True)
         ]
         names = [(some[0] or _first(some)) if some else None for some in lists]
         ids = [item.id for item in items]
-        unknown = np.full(len(items), np.nan)
+        count = len(items)
         hashed = map(hash if set(map(type, ids)) == {str} else _identity, ids)
-        sides = [
-            [v.x for v in values],
-            [v.y for v in values],
-            [v.width for v in values],
-            [v.height for v in values],
-            [v.rotation for v in values],
-        ]
-        more = np.fromiter(map(len, lists), np.intp, len(items)) - 1
+        more = np.fromiter(map(len, lists), np.intp, count) - 1
         for k in np.flatnonzero(more).tolist():
             more[k] = max(sum(map(bool, lists[k])) - 1, 0)
+        places = np.fromiter(chain.from_iterable(map(PLACE, values)), np.float64, 5 * count)
         return Items(
-            owner=np.repeat(np.arange(first, first + len(results)), [len(r) for r in results]),
-            kind=np.fromiter(map(self.kinds.__getitem__, kinds), np.intp, len(items)),
-            label=np.fromiter(map(self.labels.__getitem__, names), np.intp, len(items)),
+            owner=np.repeat(np.arange(first, first + len(results)), list(map(len, results))),
+            kind=np.fromiter(map(self.kinds.__getitem__, kinds), np.intp, count),
+            label=np.fromiter(map(self.labels.__getitem__, names), np.intp, count),
             more=more,
-            identity=np.fromiter(hashed, np.int64, len(items)),
-            place=np.stack([np.fromiter(side, np.float64, len(items)) for side in sides], axis=1),
-            score=np.array([i.score for i in items], dtype=np.float64) if scored else unknown,
+            identity=np.fromiter(hashed, np.int64, count),
+            place=places.reshape(-1, 5),
+            score=np.array([i.score for i in items], dtype=np.float64)
+            if scored
+            else np.full(count, np.nan),
         )
 
     def boxes(self, items: Items, control: Control) -> tuple[Boxes, Counter[str]]:

@@ -19,8 +19,8 @@ from backend.studio.mending import EXPORT
 from backend.studio.structs import Prediction, Task
 from pool.schema import BadInput
 
-PIECE: Final = 64
-"""Tasks decoded together."""
+PIECE: Final = 32
+"""Tasks decoded together: few enough for their structs to stay in the processor's cache."""
 FIELD: Final = "the export"
 
 
