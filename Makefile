@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+# Test processes at once.
+WORKERS ?= 2
 
 .PHONY: help demo test check bench test-all test-live install clean
 
@@ -26,7 +28,7 @@ demo: $(STAMP)
 	$(BIN)/thresher demo $(if $(IMAGES),--images "$(IMAGES)") $(if $(LABELS),--labels "$(LABELS)") $(if $(WEIGHTS),--weights "$(WEIGHTS)") $(if $(FOLDER),--folder "$(FOLDER)")
 
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 test-live: $(STAMP)
 	$(BIN)/python -m pytest -m "live or browser"

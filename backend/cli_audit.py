@@ -70,6 +70,7 @@ def audit(
             loop.audit(house, target.id, Job("audit"))
             document = auditing.document(house, target.id)
             pictures = auditing.pictures(house, document, worst) if html else {}
+            address = house.settings.public_url
     else:
         if project is not None:
             raise BadInput("--project", "left out where an export file is given", project)
@@ -80,8 +81,10 @@ def audit(
     written = _write(document, pictures, html, csv, worst)
     if as_json:
         console.emit(document)
-    else:
-        _show(document, written)
+        return
+    _show(document, written)
+    if export is None:
+        console.say(f"live, with links into Label Studio: {address}/projects/{target.id}/consensus")
 
 
 def _write(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -15,21 +16,28 @@ from consensus.plain import Document
 from pool.schema import UnknownRecord
 
 WORST = page.WORST
+REST = 10.0
 CSV = "text/csv; charset=utf-8"
 JSON = "application/json; charset=utf-8"
 
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """A report, the pictures on its page, and the state of the answers that it was made of."""
+    """A report, the pictures on its page, the state of the answers that it was made of, and until when
+    it is shown whatever happens."""
 
     state: int
+    until: float
     document: Document
     pictures: Mapping[str, bytes]
 
 
 class Reports:
-    """The consensus report of each project, made again only after somebody answered or corrected."""
+    """The consensus report of each project, made again only after somebody answered or corrected.
+
+    A report that took long is shown for `REST` times as long, so that a busy project's page does not
+    keep a processor to itself.
+    """
 
     def __init__(self, house: House) -> None:
         self._house = house
@@ -71,10 +79,14 @@ class Reports:
     def _report(self, project: int) -> _Known:
         self._house.pool.project(project)
         with self._lock:
+            known, began = self._known.get(project), time.monotonic()
+            if known is not None and began < known.until:
+                return known
             state = hash(frozenset(self._house.pool.stamps(project).items()))
-            known = self._known.get(project)
             if known is None or known.state != state:
                 document = auditing.document(self._house, project)
-                known = _Known(state, document, auditing.pictures(self._house, document, WORST))
+                pictures = auditing.pictures(self._house, document, WORST)
+                now = time.monotonic()
+                known = _Known(state, now + REST * (now - began), document, pictures)
                 self._known[project] = known
             return known

@@ -194,13 +194,13 @@ def _held(study: Study) -> _Units:
 
     others = rows[unit] - 1
     missed = others - votes.drawn[unit] + (said != absent)
-    winner, without = votes.label, _without_winner(marks, study.objects)
+    winner, without = votes.label, without_winner(marks, study.objects)
     theirs = np.where(said == winner[unit], without[unit], winner[unit])
     theirs[2 * missed > others] = absent
     return _Units(unit, marks.answered[visit, 1], theirs, said)
 
 
-def _without_winner(marks: Marks, objects: Ints) -> Ints:
+def without_winner(marks: Marks, objects: Ints) -> Ints:
     """The label that wins each object, (c,), once one vote for the winner is taken away.
 
     Any other vote taken away leaves the winner the winner. Where no vote is left it means nothing.

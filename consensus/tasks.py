@@ -11,6 +11,7 @@ import numpy as np
 from consensus.agreement import Pairs, consensus_score, sample_f1, vote_share
 from consensus.conflicts import KINDS, LABEL, LOCATION, MISSING, Conflicts
 from consensus.fusion import Fused
+from consensus.labels import without_winner
 from consensus.plain import Document, number, places
 from consensus.queue import expected_errors
 from consensus.sheet import Ints
@@ -129,8 +130,11 @@ def _conflicts(study: Study, found: Conflicts, common: Agreed) -> dict[int, list
     lost = found.mark < 0
     boxes = np.where(lost[:, None], common.boxes[found.object], marks.boxes[found.mark])
     turn = np.where(lost, common.turn[found.object], marks.turn[found.mark])
-    columns: tuple[Ints, ...] = (found.sample, found.annotator, found.kind, found.object, found.mark)
-    for (sample, who, kind, about, mark), box in zip(
+    expected = votes.label[found.object]
+    own = (found.kind == LABEL) & (marks.label[found.mark] == expected)
+    expected = np.where(own, without_winner(marks, study.objects)[found.object], expected)
+    columns: tuple[Ints, ...] = (found.sample, found.annotator, found.kind, expected, found.mark)
+    for (sample, who, kind, theirs, mark), box in zip(
         zip(*(column.tolist() for column in columns), strict=True), places(boxes, turn), strict=True
     ):
         tells = kind in (MISSING, LABEL, LOCATION)
@@ -139,7 +143,7 @@ def _conflicts(study: Study, found: Conflicts, common: Agreed) -> dict[int, list
                 "kind": KINDS[kind],
                 "annotator": marks.annotators[who],
                 "label": marks.labels[int(marks.label[mark])] if mark >= 0 else None,
-                "expected": marks.labels[int(votes.label[about])] if tells else None,
+                "expected": marks.labels[theirs] if tells else None,
                 "box": box,
             }
         )

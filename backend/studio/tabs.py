@@ -82,7 +82,9 @@ def _tab(title: str, image_key: str) -> Json:
         "target": "tasks",
         "filters": _filters(title),
         # Without it 10 comes before 9.
-        "columnsDisplayType": {"tasks:data.expected_errors": "Number"},
+        "columnsDisplayType": {
+            f"tasks:data.{key}": "Number" for key in ("expected_errors", "consensus_score")
+        },
         "hiddenColumns": {
             "explore": _hidden(visible, image_key),
             # The narrow list beside an open task.

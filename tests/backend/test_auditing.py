@@ -17,6 +17,7 @@ from backend.house import House
 from backend.voting import Voting, voting
 from pool.schema import BadInput, Box, Prediction, Region, Sample
 from tests.backend.small import NOW, say, sides, small_house
+from tests.waiting import until
 
 BIN = Region(LABELS[0], Box(0.1, 0.1, 0.4, 0.5))
 BAG = Region(LABELS[2], Box(0.6, 0.6, 0.8, 0.9))
@@ -177,8 +178,9 @@ def test_the_page_is_live_and_its_files_can_be_fetched(tmp_path: Path) -> None:
             assert client.get("/projects/1/consensus/nothing.csv").status_code == 404
             assert client.get("/projects/2/consensus").status_code == 404
             say(house, sample, "3", (BIN,))
-            again = client.get("/projects/1/consensus/report.json").json()
-            assert again["project"]["annotators"] == 3
+            until(
+                lambda: client.get("/projects/1/consensus/report.json").json()["project"]["annotators"] == 3
+            )
     assert NOW.isoformat() <= report["made_at"]
 
 

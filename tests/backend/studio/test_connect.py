@@ -107,8 +107,10 @@ def test_tabs_show_the_picture_the_reason_and_the_score(key: str, has_tasks: boo
     for tab in tabs.wanted(["Default"], key, has_tasks=has_tasks):
         hidden = tab["hiddenColumns"]["explore"]
         assert len(set(hidden)) == len(hidden)
-        for column in (f"tasks:data.{key}", "tasks:data.why", "tasks:predictions_score", "tasks:id"):
-            assert column not in hidden
+        told = {"tasks:data.why", "tasks:predictions_score"}
+        if tab["title"] == tabs.REVIEW:
+            told = {f"tasks:data.{name}" for name in ("consensus_score", "expected_errors", "conflicts")}
+        assert not {f"tasks:data.{key}", "tasks:id", *told} & set(hidden)
         assert "tasks:annotations_results" in hidden
         assert ("ordering" in tab) is has_tasks
 
