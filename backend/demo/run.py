@@ -245,6 +245,7 @@ def _tell_where(
             "Label Studio": f"{server.url}/projects/{project}/data  (press Label All Tasks)",
             "log-in": f"{admin.email}  {admin.password}",
             "service": f"http://127.0.0.1:{options.port}/health",
+            "agreement": f"http://127.0.0.1:{options.port}/projects/{project}/consensus",
             "model": house.champion(project).version,
             "next": f"{_then(options)}   (in another terminal)",
             "look": f"cd {options.folder}; {program().resolve()} status   (or doctor, round ask …)",
