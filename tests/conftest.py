@@ -1,4 +1,7 @@
-"""Headless Chromium, one for the whole run: Playwright's sync API can be entered once at a time."""
+"""For all tests: no deadlines for hypothesis, and headless Chromium, one for the whole run.
+
+Playwright's sync API can be entered once at a time.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,14 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
+
+# The first example pays for imports, and two test processes share two cores.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 FLAGS = (
     "--no-sandbox",

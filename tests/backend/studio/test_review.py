@@ -101,7 +101,7 @@ def test_what_a_reviewer_made_of_the_consensus_is_starred_once() -> None:
     )
     assert accepted(now) == 3
     assert not starred(now)
-    (star,) = [d for d in differences({7: now}, {7: Wanted({}, RESULT, 0.5)}, PROJECT, "v1")]
+    (star,) = differences({7: now}, {7: Wanted({}, RESULT, 0.5)}, PROJECT, "v1")
     assert star == Difference(7, "ground_truth", 3, False, True)
     now["annotations"][0]["ground_truth"] = True  # somebody settled it otherwise
     assert starred(now)
