@@ -43,7 +43,7 @@ class Answers:
 def answers(house: House, project: int) -> Answers:
     """Everything that people answered; what no person wrote is left out."""
     machine = {str(name) for name in (house.pool.state(*snapshot.MACHINE) or {}).values()}
-    given = [a for a in house.pool.annotations(project) if a.annotator not in machine]
+    given = [a for a in snapshot.answers(house.pool, project) if a.annotator not in machine]
     samples = house.pool.samples(sorted({a.sample for a in given}))
     return Answers(project, given, samples, study(house.settings, given, samples))
 
@@ -84,7 +84,7 @@ def document(house: House, project: int) -> Document:
             made_at=datetime.now(UTC),
             id=project,
             images=images(house, project, found.samples),
-            people=house.pool.annotators(),
+            people=_people(house, found),
             rules=guidelines(s),
             quorum=s.quorum,
             least=s.least_votes,
@@ -92,6 +92,15 @@ def document(house: House, project: int) -> Document:
             evidence=_evidence(house, found, how),
         ),
     )
+
+
+def _people(house: House, found: Answers) -> dict[str, str]:
+    """What each annotator is called; who reviewed is told apart from the same person annotating."""
+    known, shown = house.pool.annotators(), {}
+    for name in found.study.sheet.annotators:
+        person = name.removesuffix(snapshot.REVIEWER)
+        shown[name] = known.get(person, person) + name[len(person) :]
+    return shown
 
 
 def by_sample(found: Answers) -> dict[str, list[Annotation]]:

@@ -129,13 +129,14 @@ def labelled(house: House, project: Project) -> tuple[list[Truth], list[Truth]]:
         NotReady: a side is empty, the sides share an image, or none of the files can be had.
     """
     sides = []
+    how = snapshot.voting_of(house.pool, project.id, house.settings)
     for holdout in (False, True):
         rows, _ = snapshot.rows(
             house.pool,
             project.id,
             holdout=holdout,
             labels=project.labels,
-            settings=house.settings,
+            how=how,
             people=True,
         )
         if not rows:

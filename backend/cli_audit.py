@@ -223,7 +223,10 @@ def review(
         run_job("review", project, wait, as_json)
         return
     if undo:
-        run_job("unreview", project, wait, as_json, **({"run": run} if run else {}))
+        # Named before it is queued: a job that is resumed must not choose again.
+        with the_house() as house:
+            chosen = run or reviewing.newest(house, house.only_project(project).id)
+        run_job("unreview", project, wait, as_json, run=chosen)
         return
     with the_house() as house:
         target = house.only_project(project)

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from backend import snapshot
 from backend.house import House
 from backend.studio.convert import shown
-from backend.voting import voting
 from pool.boxes import iou_matrix, to_array
 from pool.schema import Annotation, ModelVersion, Prediction, Region, Round
 from sampler.batch import BLIND
@@ -129,7 +128,7 @@ def compare(house: House, model: ModelVersion, answers: Mapping[str, Sequence[An
     A box of a label that the project does not know counts as there: the model cannot have found it.
     """
     samples = house.pool.samples(list(answers))
-    how = voting(house.settings, answers.values(), samples)
+    how = snapshot.voting_of(house.pool, model.project, house.settings)
     fused = how.agreed([a for given in answers.values() for a in given], samples)
     seen = list(house.pool.predictions(model.version, list(answers)))
     truths = [snapshot.upright(snapshot.Row(samples[p.sample], fused[p.sample].regions)) for p in seen]

@@ -97,8 +97,9 @@ def freeze(house: House, project: Project, job: Job) -> dict[str, Any]:
     Raises:
         NotReady: nobody labelled an image outside the holdout, or the split leaks.
     """
+    how = snapshot.voting_of(house.pool, project.id, house.settings)
     (train, left_out), (holdout, unmeasured) = (
-        snapshot.rows(house.pool, project.id, holdout=side, labels=project.labels, settings=house.settings)
+        snapshot.rows(house.pool, project.id, holdout=side, labels=project.labels, how=how)
         for side in (False, True)
     )
     strange = left_out | unmeasured

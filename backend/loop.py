@@ -29,7 +29,6 @@ from backend import (
 )
 from backend.asking import Wish
 from backend.house import House, Job
-from backend.voting import voting
 from pool.schema import Round
 
 Report = dict[str, Any]
@@ -122,7 +121,7 @@ def audit(house: House, project: int, job: Job) -> Report:
     answers = snapshot.labelled(house.pool, project)
     shared = [given for given in answers.values() if len({a.annotator for a in given}) > 1]
     samples = house.pool.samples([given[0].sample for given in shared])
-    how = voting(house.settings, shared, samples)
+    how = snapshot.voting_of(house.pool, project, house.settings)
     several = how.agreed([a for given in shared for a in given], samples).values()
     house.pool.save_consensus(project, list(several))
     scores = [c.score for c in several if c.score is not None]
@@ -142,7 +141,7 @@ def review(house: House, project: int, job: Job) -> Report:
     return reviewing.apply(house, project, job)
 
 
-def unreview(house: House, project: int, run: str | None, job: Job) -> Report:
+def unreview(house: House, project: int, run: str, job: Job) -> Report:
     """Take back what a review run wrote; what people changed since stays."""
     return reviewing.undo(house, project, run, job)
 

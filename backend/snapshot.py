@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from backend.settings import Settings
-from backend.voting import voting
+from backend.voting import PLAIN, Voting, voting
 from pool.boxes import clip, from_array, to_array
 from pool.boxes import upright as hull
 from pool.schema import Annotation, Box, NotReady, Region, Sample, Snapshot
@@ -21,12 +21,32 @@ MACHINE = ("accept", "user")
 """Where the ledger remembers who writes the annotations that no person made."""
 
 
+REVIEWS = "reviews"
+"""Kind of state that remembers, by project, the ids of the predictions that hold a consensus."""
+REVIEWER = " (review)"
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """One labelled image."""
 
     sample: Sample
     regions: tuple[Region, ...]
+
+
+def answers(pool: Pool, project: int, samples: Sequence[str] | None = None) -> list[Annotation]:
+    """People's annotations as they count, skipped ones among them, in the order of their ids.
+
+    What a reviewer made of the consensus is a verdict, also before somebody starred it: a copy of the
+    majority is no further vote. Its author judges there, and has another name than as an annotator.
+    """
+    ours = set((pool.state(REVIEWS, str(project)) or {}).get("predictions", ()))
+    return [
+        replace(a, ground_truth=not a.skipped, annotator=a.annotator + REVIEWER)
+        if a.parent_prediction in ours
+        else a
+        for a in pool.annotations(project, samples)
+    ]
 
 
 def labelled(
@@ -39,7 +59,7 @@ def labelled(
     machine = {str(name) for name in (pool.state(*MACHINE) or {}).values()}
     by_sample: dict[str, list[Annotation]] = defaultdict(list)
     accepted: dict[str, list[Annotation]] = defaultdict(list)
-    for annotation in pool.annotations(project, samples):
+    for annotation in answers(pool, project, samples):
         if not annotation.skipped:
             whose = accepted if annotation.annotator in machine else by_sample
             whose[annotation.sample].append(annotation)
@@ -52,27 +72,32 @@ def rows(
     *,
     holdout: bool,
     labels: Sequence[str],
-    settings: Settings,
+    how: Voting = PLAIN,
     people: bool = False,
 ) -> tuple[list[Row], Counter[str]]:
     """Every labelled image on one side of the split, with what its annotators say together.
 
     Starred annotations (``ground_truth``) override the others. An image with a box of no label, or of
     one that the project does not have, is left out as a whole: without that box it would teach that
-    nothing is there. The second part of the answer counts those boxes by label. ``people`` leaves out
-    what was accepted without a person.
+    nothing is there. The second part of the answer counts those boxes by label. ``how`` makes one of
+    several answers; ``people`` leaves out what was accepted without a person.
     """
-    answers = labelled(pool, project, people=people)
-    samples = pool.samples(list(answers))
+    given = labelled(pool, project, people=people)
+    samples = pool.samples(list(given))
     known = set(labels)
-    wanted = [s for s in sorted(answers) if samples[s].holdout is holdout]
-    how = voting(settings, answers.values(), samples)
-    fused = how.agreed([a for s in wanted for a in answers[s]], samples)
+    wanted = [s for s in sorted(given) if samples[s].holdout is holdout]
+    fused = how.agreed([a for s in wanted for a in given[s]], samples)
     strange = Counter(
         r.label or "no label" for s in wanted for r in fused[s].regions if r.label not in known
     )
     whole = [s for s in wanted if all(r.label in known for r in fused[s].regions)]
     return [Row(samples[s], tuple(fused[s].regions)) for s in whole], strange
+
+
+def voting_of(pool: Pool, project: int, settings: Settings) -> Voting:
+    """How several people's answers become one in a project, by all that they answered there."""
+    given = labelled(pool, project, people=True)
+    return voting(settings, given.values(), pool.samples(list(given)))
 
 
 def upright(row: Row) -> tuple[Region, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from backend.settings import Settings
 from consensus.fusion import QUORUM, Trust, fuse_all, learn_trust
@@ -35,18 +35,20 @@ class Voting:
         )
 
 
+PLAIN = Voting()
+
+
 def voting(
     settings: Settings, answers: Iterable[Sequence[Annotation]], samples: Mapping[str, Sample]
 ) -> Voting:
-    """The project's voting, each annotator believed as far as their answers of shared images allow.
+    """The project's voting, each annotator believed as far as all of their shared answers allow.
 
-    ``answers`` are the annotations of each image, skipped ones left out.
+    ``answers`` are those of each image of the project, skipped ones left out: trust that was learned from a
+    part of them would make another consensus of the same answers.
     """
-    shared = [a for given in answers if len({a.annotator for a in given}) > 1 for a in given]
     plain = Voting(settings.tau, settings.quorum, settings.least_votes)
-    if not shared:
-        return plain
-    return Voting(plain.tau, plain.quorum, plain.least, learn_trust(study(settings, shared, samples)))
+    shared = [a for given in answers if len({a.annotator for a in given}) > 1 for a in given]
+    return replace(plain, trust=learn_trust(study(settings, shared, samples))) if shared else plain
 
 
 def study(settings: Settings, annotations: Sequence[Annotation], samples: Mapping[str, Sample]) -> Study:

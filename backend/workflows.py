@@ -99,7 +99,7 @@ WORKFLOWS: dict[str, tuple[Step, ...]] = {
     "unreview": (
         (
             "unreview",
-            lambda house, project, job, given: loop.unreview(house, project, given.get("run"), job),
+            lambda house, project, job, given: loop.unreview(house, project, given["run"], job),
         ),
     ),
     "collect": COLLECT,

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from consensus.agreement import Pairs, count_pairs
+from consensus.agreement import Pairs, count_pairs, pooled
 from consensus.conflicts import (
     DUPLICATE,
     EXTRA,
@@ -28,7 +28,7 @@ from consensus.conflicts import (
 )
 from consensus.matching import TAU
 from consensus.rates import Rate, rates
-from consensus.sheet import Floats, Ints, Sheet, beside, counting
+from consensus.sheet import Floats, Ints, Sheet, counting, verdicts
 from consensus.study import Study, study
 from consensus.vitality import vitality
 
@@ -144,26 +144,48 @@ def annotators(
 
 
 def against_gold(sheet: Sheet, tau: float = TAU) -> Mapping[str, AgainstGold]:
-    """Each person against the ground truth, by name; only who answered an image that has one.
+    """Each person against the ground truth, by name: `gold_pairs` added up.
 
-    Each answer is compared with the ground truth alone: among everybody's boxes one that is too far off
-    would still be joined to it where somebody drew one in between.
+    Only who answered an image that has one, and not with the ground truth itself.
 
     Raises:
         BadInput: ``tau`` is not above 0 and at most 1.
     """
-    told, gold = beside(sheet), len(sheet.annotators)
-    rows = counting(told)
-    truth = np.full(len(told.samples), -1, dtype=np.intp)
-    is_gold = told.annotator[rows] == gold
-    truth[told.sample[rows[is_gold]]] = rows[is_gold]
-    rows = rows[~is_gold & (truth[told.sample[rows]] >= 0)]
-    pairs = _apart(told, rows, truth[told.sample[rows]], tau)
-    f1, iou, count = _pooled(pairs, told.annotator[rows][pairs.sample], gold)
-    return {
-        sheet.annotators[k]: AgainstGold(float(f1[k]), float(iou[k]), int(count[k]))
-        for k in np.flatnonzero(count).tolist()
-    }
+    sums = pooled(gold_pairs(sheet, tau))
+    columns = (sums.first.tolist(), sums.f1.tolist(), sums.iou.tolist(), sums.samples.tolist())
+    return {sheet.annotators[who]: AgainstGold(*row) for who, *row in zip(*columns, strict=True)}
+
+
+def gold_pairs(sheet: Sheet, tau: float = TAU) -> Pairs:
+    """Each answer that counts with the ground truth of its image, a row each, by image and person.
+
+    ``second`` is the number of annotators in all rows and stands for the ground truth. A counting answer
+    that is itself the ground truth of its image has no row: it would be compared with itself.
+
+    Each answer is compared with the ground truth alone: among everybody's boxes one that is too far off
+    would still be joined to it where somebody drew one in between.
+
+    Args:
+        sheet: answers of any number of images.
+        tau: least IoU of two boxes of one object.
+
+    Raises:
+        BadInput: ``tau`` is not above 0 and at most 1.
+    """
+    rows, told = counting(sheet), verdicts(sheet)
+    verdict = np.full(len(sheet.samples), -1, dtype=np.intp)
+    verdict[sheet.sample[told]] = told
+    against = verdict[sheet.sample[rows]]
+    judged = (against >= 0) & (against != rows)
+    rows = rows[judged]
+    pairs = _apart(sheet, rows, against[judged], tau)
+    answer = rows[pairs.sample]
+    return replace(
+        pairs,
+        sample=sheet.sample[answer],
+        first=sheet.annotator[answer],
+        second=np.full(len(answer), len(sheet.annotators), dtype=np.intp),
+    )
 
 
 def _pooled(pairs: Pairs, who: Ints, people: int) -> tuple[Floats, Floats, Ints]:

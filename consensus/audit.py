@@ -134,22 +134,6 @@ def suspicions(
     )
 
 
-def sample_scores(suspicions: Suspicions, samples: int) -> Floats:
-    """How surely something is wrong in each image, (samples,), in [0, 1], higher = more surely.
-
-    1 - product of (1 - score) over its suspicions ("noisy or"): one sure suspicion is enough and several
-    weak ones add up. 0 where there is none, which is no proof of good labels.
-    """
-    clean = np.ones(samples)
-    np.multiply.at(clean, suspicions.sample, 1.0 - suspicions.score)
-    return 1.0 - clean
-
-
-def audit_order(scores: Floats) -> Ints:
-    """Positions of all images, those most surely wrong first; equals by name."""
-    return np.argsort(-scores, kind="stable")
-
-
 def _overlaps(
     boxes: Floats, turn: Floats, sample: Ints, side: Ints, aspects: Floats
 ) -> tuple[Ints, Ints, Floats]:

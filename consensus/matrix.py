@@ -8,9 +8,10 @@ from statistics import NormalDist
 import numpy as np
 
 from consensus.agreement import Pairs, count_pairs, pooled
+from consensus.annotators import gold_pairs
 from consensus.rates import LEVEL, wilson
-from consensus.sheet import GOLD, Floats, Sheet, beside
-from consensus.study import Study, study
+from consensus.sheet import GOLD, Floats
+from consensus.study import Study
 
 FEW = 20
 """Shared images below which a pair's figures are an accident of those images."""
@@ -38,7 +39,8 @@ class Pairing:
 def matrix(study: Study, pairs: Pairs | None = None) -> tuple[Pairing, ...]:
     """Every two people who share an image, by name; then each against the ground truth, if there is one.
 
-    Read a cell beside its number of images, and do not rank people by cells of fewer than `FEW`.
+    Read a cell beside its number of images, and do not rank people by cells of fewer than `FEW`. The
+    figures against the ground truth are those of `annotators.against_gold`.
 
     Args:
         study: answers of any number of images.
@@ -46,16 +48,7 @@ def matrix(study: Study, pairs: Pairs | None = None) -> tuple[Pairing, ...]:
     """
     names = study.marks.annotators
     rows = _rows(count_pairs(study.marks, study.objects) if pairs is None else pairs, names)
-    return tuple(rows + _gold(study.sheet, study.tau))
-
-
-def _gold(sheet: Sheet, tau: float) -> list[Pairing]:
-    """Everybody against the ground truth, which is clustered with their boxes as one more person."""
-    if not sheet.truth.any():
-        return []
-    told = study(beside(sheet), tau)
-    return [row for row in _rows(count_pairs(told.marks, told.objects), told.marks.annotators)
-            if row.second == GOLD]  # fmt: skip
+    return tuple(rows + _rows(gold_pairs(study.sheet, study.tau), (*names, GOLD)))
 
 
 def _rows(pairs: Pairs, names: tuple[str, ...]) -> list[Pairing]:

@@ -11,6 +11,7 @@ import base64
 import functools
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -38,6 +39,9 @@ PEOPLE = 30
 
 FINDINGS, CROPS, SUSPECTS = 500, 9, 12
 """Most rows of findings and of label errors; pictures for each rule, and of label errors."""
+
+PROBABLE = 0.5
+"""Score from which a label error is called probable; below it is a hint, and hidden at first."""
 
 DASH = "–"
 RATES = {
@@ -90,6 +94,8 @@ def render(
     if live is not None and not re.fullmatch(r"[A-Za-z0-9+/_=-]{8,}", live.nonce):
         raise BadInput("live.nonce", "at least 8 letters and digits (base64)", live.nonce)
     gallery = Gallery(document, pictures or {})
+    shown = _worst(document["tasks"], worst)
+    anchors = _anchors(document["tasks"], shown)
     template = _environment().get_template("report.html")
     page = template.render(
         d=document,
@@ -102,12 +108,15 @@ def render(
         meanings=overlays.MEANINGS,
         rates=RATES,
         rate_end=_longest(document["annotators"]),
-        shown=[_task(task, gallery) for task in _worst(document["tasks"], worst)],
+        shown=[_task(task, gallery) for task in shown],
+        anchors=anchors,
+        examples={t["task"]: t for t in reversed(document["tasks"]) if t["task"]},
         rows=document["tasks"][:ROWS],
         heat=_heat(document),
         rules=_rules(document["guidelines"]["findings"]),
         most_findings=FINDINGS,
         suspects=SUSPECTS,
+        errors=_by_weight(document["label_errors"]),
         draw=_drawings(),
         alpha_word=alpha_word,
         swatch=lambda style: Markup(overlays.swatch(style)),
@@ -121,7 +130,7 @@ def pictured(document: Document, worst: int = WORST) -> list[str]:
     """The samples whose pictures the page shows, each once: what is worth making small pictures of."""
     shown = _worst(document["tasks"], worst)
     crops = [row for group in _rules(document["guidelines"]["findings"]).values() for row in group]
-    rows = (*shown, *crops, *document["label_errors"][:SUSPECTS])
+    rows = (*shown, *crops, *_by_weight(document["label_errors"])[0][:SUSPECTS])
     return list(dict.fromkeys(row["sample"] for row in rows))
 
 
@@ -154,14 +163,41 @@ def alpha_word(alpha: object) -> str:
 
 
 def _worst(tasks: Sequence[Document], count: int) -> list[Document]:
-    """The first images that people differ on, one for each task."""
-    seen: dict[int, Document] = {}
+    """The first images that people differ on."""
+    seen: dict[str, Document] = {}
     for task in tasks:
         if len(seen) == count:
             break
         if task["conflicts"] or task["disputed"]:
-            seen.setdefault(task["task"], task)
+            seen.setdefault(task["sample"], task)
     return list(seen.values())
+
+
+def _anchors(tasks: Sequence[Document], shown: Iterable[Document]) -> dict[str, str]:
+    """Where in the page each shown image is, by sample.
+
+    By the id of its task; where that is unknown (0) or another image's as well, by its sample.
+    """
+    count = Counter(number for number, _ in {(task["task"], task["sample"]) for task in tasks})
+    anchors = {}
+    for task in shown:
+        sample = task["sample"]
+        if task["task"] and count[task["task"]] == 1:
+            anchors[sample] = f"task-{task['task']}"
+        else:  # any text may name a sample, but not any text a place
+            digest = hashlib.sha256(sample.encode("utf-8", "surrogatepass")).hexdigest()
+            anchors[sample] = f"image-{digest[:16]}"
+    return anchors
+
+
+def _by_weight(errors: Iterable[Document]) -> tuple[list[Document], list[Document]]:
+    """The label errors that are probable, and those that are hints only."""
+    probable: list[Document] = []
+    weak: list[Document] = []
+    for error in errors:
+        score = drawings.finite(error["score"])
+        (weak if score is None or score < PROBABLE else probable).append(error)
+    return probable, weak
 
 
 def _task(task: Document, gallery: Gallery) -> dict[str, Any]:

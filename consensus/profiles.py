@@ -19,12 +19,17 @@ DRIFTS = {-1: "down", 0: None, 1: "up"}
 def profiles(
     study: Study, people: Sequence[Annotator], began: Anchoring, course: Trend, names: Mapping[str, str]
 ) -> list[Document]:
-    """One row for each annotator, in their order; ``names`` are shown in place of their ids."""
+    """One row for each annotator who answered or skipped, in their order.
+
+    ``names`` are shown in place of their ids. Judges, who only gave ground truth, have no row.
+    """
     habits, gold = edges(study), against_gold(study.sheet, study.tau)
     untouched = {row.name: row.untouched for row in began.people}
     start = [moment(t) for t in course.start.tolist()]
     rows: list[Document] = []
     for k, person in enumerate(people):
+        if not person.images and not person.skipped:
+            continue
         against, mine = gold.get(person.name), course.people[k]
         rows.append(
             {

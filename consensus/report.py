@@ -23,8 +23,8 @@ from consensus.compatible import label_studio_iou
 from consensus.conflicts import conflicts, ground
 from consensus.evidence import Evidence
 from consensus.fusion import QUORUM, Trust, fuse_study, learn_trust
-from consensus.guidelines import Finding, check
-from consensus.labels import by_label, confusion
+from consensus.guidelines import Finding, check, summary
+from consensus.labels import by_label, confusion, top_confusions
 from consensus.matrix import matrix
 from consensus.plain import Document, moment, number, place
 from consensus.profiles import points, profiles
@@ -41,6 +41,8 @@ ERRORS: Final = ("missed", "swapped", "located", "spurious")
 """Names of the kinds of label error, by number; see `audit`."""
 SUSPECTS: Final = 500
 """Most label errors that a document holds, the surest first."""
+EXAMPLES: Final = 5
+"""Most images named for each thing that is taken for another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,7 @@ def document(study: Study, about: About) -> Document:
     fused = fuse_study(study, about.quorum, about.least, about.trust or learn_trust(study))
     course = trend(study, found)
     began = anchoring(study, pairs)
-    told = confusion(study)
+    images = tasks(study, pairs, found, fused, at.common, about.images)
     return {
         "schema": SCHEMA,
         "made_at": about.made_at.isoformat(timespec="seconds"),
@@ -90,7 +92,7 @@ def document(study: Study, about: About) -> Document:
             "rules": rules.name,
         },
         "project": _project(study, about, counted),
-        "tasks": tasks(study, pairs, found, fused, at.common, about.images),
+        "tasks": images,
         "annotators": profiles(study, annotators(study, at, found, pairs), began, course, about.people),
         "pairs": [
             {
@@ -110,7 +112,7 @@ def document(study: Study, about: About) -> Document:
             }
             for row in by_label(study, met)
         ],
-        "confusion": {"labels": [*told.labels, "absent"], "counts": told.counts.tolist()},
+        "confusion": _confusion(study, images),
         "anchoring": _anchoring(began),
         "guidelines": _guidelines(study, about, check(study, rules, at.common)),
         "trend": _trend(study, counted, course),
@@ -167,6 +169,27 @@ def _project(study: Study, about: About, counted: Tallies) -> Document:
     }
 
 
+def _confusion(study: Study, rows: Sequence[Document]) -> Document:
+    """What is taken for what, and the first of the images, as ``rows`` order them, where that happened."""
+    told = confusion(study)
+    said: list[str | None] = [*told.labels, "absent"]
+    place = {row["sample"]: k for k, row in enumerate(rows)}
+    order = np.array([place[sample] for sample in study.marks.samples], dtype=np.intp)
+    top = []
+    for mixup in top_confusions(study):
+        images = np.unique(order[study.votes.sample[mixup.objects]]).tolist()
+        known = dict.fromkeys(rows[k]["task"] for k in images if rows[k]["task"])
+        top.append(
+            {
+                "expected": said[mixup.theirs],
+                "said": said[mixup.said],
+                "count": mixup.count,
+                "tasks": list(known)[:EXAMPLES],
+            }
+        )
+    return {"labels": said, "counts": told.counts.tolist(), "top": top}
+
+
 def _anchoring(began: Anchoring) -> Document:
     def company(given: Company) -> Document:
         return {"f1": number(given.f1), "samples": given.images}
@@ -205,6 +228,7 @@ def _guidelines(study: Study, about: About, findings: Sequence[Finding]) -> Docu
             {"rule": rule, "severity": severity, "count": n}
             for (rule, severity), n in sorted(count.items())
         ],
+        "annotators": dict(summary(findings).annotators),
         "findings": rows,
     }
 
@@ -215,11 +239,9 @@ def _trend(study: Study, counted: Tallies, course: Trend) -> list[Document]:
     answered = study.marks.answered[:, 0]
     np.maximum.at(newest, answered, study.sheet.created[study.marks.answer])
     rows = points([moment(t) for t in course.start.tolist()], course.project)
+    period = np.searchsorted(course.start, newest, side="right") - 1
     for row, k in zip(rows, np.flatnonzero(course.project.images > 0).tolist(), strict=True):
-        last = k + 1 == len(course.start)
-        within = (newest >= course.start[k]) & (
-            last | (newest < course.start[min(k + 1, len(course.start) - 1)])
-        )
+        within = (period == k) & (newest <= course.end[k])
         row |= _short(counted.select(within).figures())
     return rows
 

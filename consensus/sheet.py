@@ -23,8 +23,8 @@ Bools = NDArray[np.bool_]
 Name = TypeVar("Name")
 
 SCRATCH, UNTOUCHED, CHANGED, BEGUN = 0, 1, 2, 3
-"""How an answer began: from nothing; from a prediction that it repeats; from one that it changed; from
-one that is not known any more."""
+"""How an answer began: from nothing, or from a prediction without boxes; from a prediction that it repeats;
+from one that it changed; from one that is not known any more."""
 
 GOLD = "ground truth"
 """Name of the ground truth where it stands among the annotators."""
@@ -128,13 +128,21 @@ def numbered(names: Iterable[Name]) -> dict[Name, int]:
 def counting(sheet: Sheet) -> Ints:
     """Rows of the answers that count, one for each sample and person, in that order.
 
-    Skipped ones are no answers. Of two by one person the later counts. Ground truth is a verdict about
-    the others, not one more voice, and left out where a sample has other answers.
+    Skipped ones are no answers. Of two by one person the later counts. Ground truth is a verdict about the
+    others. Whether it is a vote as well depends on who gave it: an annotator's answer that somebody starred
+    is still what that person drew, unless they have another one of the image; people of whom every answer
+    is starred are judges, and have no vote where others answered.
     """
-    rows = _latest(sheet)
+    rows = np.flatnonzero(~sheet.skipped)
+    voting = np.zeros(len(sheet.annotators), dtype=np.bool_)
+    voting[sheet.annotator[rows[~sheet.truth[rows]]]] = True
+    voice = voting[sheet.annotator[rows]]
     voiced = np.zeros(len(sheet.samples), dtype=np.bool_)
-    voiced[sheet.sample[rows[~sheet.truth[rows]]]] = True
-    return np.asarray(rows[~sheet.truth[rows] | ~voiced[sheet.sample[rows]]])
+    voiced[sheet.sample[rows[voice]]] = True
+    rows = rows[voice | ~voiced[sheet.sample[rows]]]
+    who = sheet.sample[rows] * len(sheet.annotators) + sheet.annotator[rows]
+    order = np.lexsort((sheet.number[rows], sheet.updated[rows], ~sheet.truth[rows], who))
+    return np.asarray(rows[order][_last(who[order])])
 
 
 def verdicts(sheet: Sheet) -> Ints:
@@ -148,37 +156,34 @@ def verdicts(sheet: Sheet) -> Ints:
 def beside(sheet: Sheet) -> Sheet:
     """The same answers with the ground truth as one more annotator, called `GOLD`, last of all.
 
-    Figures of pairs and of annotators then have a column that says how each fares against it. Nobody's
-    other answers change; the newest ground truth of a sample is the one that counts.
+    The newest ground truth of each sample is copied; what people answered stays as it is, starred or
+    not, and judges who only gave ground truth have no answer of their own.
     """
-    kept = np.union1d(verdicts(sheet), np.flatnonzero(~sheet.truth))
-    boxes = np.isin(sheet.owner, kept)
-    place = np.full(len(sheet.sample), -1, dtype=np.intp)
-    place[kept] = np.arange(len(kept))
+    told, counted = verdicts(sheet), counting(sheet)
+    judges = np.ones(len(sheet.annotators), dtype=np.bool_)
+    judges[sheet.annotator[~sheet.truth & ~sheet.skipped]] = False
+    voices = counted[~judges[sheet.annotator[counted]]]
+    own = np.union1d(voices, np.flatnonzero(~sheet.truth))
+    rows = np.concatenate([own, told])
+    count = np.bincount(sheet.owner, minlength=len(sheet.sample))[rows]
+    first = np.searchsorted(sheet.owner, rows)
+    boxes = np.arange(int(count.sum())) - np.repeat(np.cumsum(count) - count - first, count)
     columns = {
-        name: getattr(sheet, name)[kept]
+        name: getattr(sheet, name)[rows]
         for name in ("sample", "number", "task", "created", "updated", "seconds", "skipped", "start")
     }
+    gold = np.full(len(told), len(sheet.annotators), dtype=np.intp)
     return replace(
         sheet,
         annotators=(*sheet.annotators, GOLD),
-        annotator=np.where(sheet.truth, len(sheet.annotators), sheet.annotator)[kept],
-        truth=np.zeros(len(kept), dtype=np.bool_),
-        owner=place[sheet.owner[boxes]],
+        annotator=np.concatenate([sheet.annotator[own], gold]),
+        truth=np.zeros(len(rows), dtype=np.bool_),
+        owner=np.repeat(np.arange(len(rows)), count),
         label=sheet.label[boxes],
         boxes=sheet.boxes[boxes],
         turn=sheet.turn[boxes],
         **columns,
     )
-
-
-def _latest(sheet: Sheet) -> Ints:
-    """The newest row that is no skip for each sample, ground truth or not, and person."""
-    rows = np.flatnonzero(~sheet.skipped)
-    who = sheet.sample * len(sheet.annotators) + sheet.annotator
-    order = np.lexsort((sheet.number[rows], sheet.updated[rows], sheet.truth[rows], who[rows]))
-    rows = rows[order]
-    return np.asarray(rows[_last(who[rows] * 2 + sheet.truth[rows])])
 
 
 def _last(key: Ints) -> Bools:
@@ -187,9 +192,11 @@ def _last(key: Ints) -> Bools:
 
 
 def _start(annotation: Annotation) -> int:
+    change = annotation.change
     if annotation.parent_prediction is None:
         return SCRATCH
-    if annotation.change is None:
+    if change is None:
         return BEGUN
-    untouched = annotation.change == Change(kept=annotation.change.kept)
-    return UNTOUCHED if untouched else CHANGED
+    if change == Change(added=change.added):  # there was no box to begin from
+        return SCRATCH
+    return UNTOUCHED if change == Change(kept=change.kept) else CHANGED

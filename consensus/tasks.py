@@ -13,7 +13,7 @@ from consensus.conflicts import KINDS, LABEL, LOCATION, MISSING, Conflicts
 from consensus.fusion import Fused
 from consensus.labels import without_winner
 from consensus.plain import Document, number, places
-from consensus.queue import expected_errors
+from consensus.queue import expected_errors, review_order
 from consensus.sheet import Ints
 from consensus.slips import Agreed
 from consensus.study import Study
@@ -37,7 +37,7 @@ def tasks(
     common: Agreed,
     images: Mapping[str, Image],
 ) -> list[Document]:
-    """A row for each image, the most expected errors first, those that nobody can compare last."""
+    """A row for each image: by `queue.review_order`, then those that nobody can compare, by name."""
     sheet, marks, votes = study.sheet, study.marks, study.votes
     figures = {
         "consensus_score": consensus_score(votes),
@@ -54,8 +54,8 @@ def tasks(
     boxes, agreed, quarrels = _boxes(study), _agreed(study, fused), _conflicts(study, found, common)
     task = np.zeros(count, dtype=np.intp)
     task[sheet.sample] = sheet.task
-    urgency = figures["expected_errors"]
-    order = np.argsort(np.where(np.isnan(urgency), np.inf, -urgency), kind="stable")  # samples are sorted
+    compared = review_order(study)
+    order = np.concatenate([compared, np.setdiff1d(np.arange(count), compared)])  # samples are sorted
     rows: list[Document] = []
     for k in order.tolist():
         name = marks.samples[k]

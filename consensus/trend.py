@@ -1,7 +1,7 @@
 """How agreement moves over time: of the whole project, and of each person with the others.
 
 The figure is the share of the boxes at issue that the others bear out: a person's boxes and the objects
-they missed, less the rows of `annotators.conflicts`. Unlike the F1 of pairs it hardly moves when
+they missed, less the rows of `conflicts.conflicts`. Unlike the F1 of pairs it hardly moves when
 somebody else lets go, for with three people or more the others must agree before anybody is blamed.
 """
 
@@ -58,8 +58,8 @@ class Course:
     """One curve; the columns are (periods,).
 
     ``agreement`` is the share of boxes that the others bear out, in [0, 1], 1 = all, NaN in a period
-    without answers; ``images`` counts the images it stands on; ``smooth`` is its exponentially weighted
-    mean, in which a period weighs by its boxes, NaN before the first answer.
+    without answers of this curve; ``images`` counts the images it stands on; ``smooth`` is its
+    exponentially weighted mean, in which a period weighs by its boxes, NaN before the first answer.
     """
 
     agreement: Floats
@@ -73,7 +73,8 @@ class Trend:
     """Curves of the project and of each person, ``people`` in the order of the study's annotators.
 
     Period k holds the answers given from ``start[k]`` to ``end[k]``, (periods,), seconds since 1970.
-    Weeks begin on Monday, 0:00 UTC, and reach to the next; equal parts begin and end with an answer.
+    Weeks begin on Monday, 0:00 UTC, and reach to the next; a week in which nobody answered is no period,
+    so that one may begin long after the one before it ended. Equal parts begin and end with an answer.
     """
 
     start: Floats
@@ -99,7 +100,7 @@ def trend(study: Study, found: Conflicts | None = None, alarm: float = ALARM) ->
 
     Args:
         study: answers of any number of images.
-        found: `annotators.conflicts` of the study, where they are at hand.
+        found: `conflicts.conflicts` of the study, where they are at hand.
         alarm: chance of a false alarm for each curve, above 0 and below 1.
 
     Raises:
@@ -162,9 +163,9 @@ def _periods(time: Floats) -> tuple[Ints, Floats, Floats]:
     if not time.size:
         return np.zeros(0, dtype=np.intp), np.zeros(0), np.zeros(0)
     week = np.floor((time - MONDAY) / WEEK).astype(np.intp)
-    if len(np.unique(week)) >= FEWEST:
-        period = week - week.min()
-        start = np.asarray(np.arange(week.min(), week.max() + 1) * WEEK + MONDAY, dtype=np.float64)
+    weeks, period = np.unique(week, return_inverse=True)
+    if len(weeks) >= FEWEST:
+        start = np.asarray(weeks * WEEK + MONDAY, dtype=np.float64)
         return period, start, np.asarray(start + WEEK)
     ordered = np.sort(time)
     size = len(ordered)

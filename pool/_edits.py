@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import bindparam, insert, select, update
 
 from pool.database import Database, Refers, chunks
 from pool.rows import EDITS
 from pool.schema import Edit
 from pool.tables import edits, projects
+
+KEY = ("project", "job", "task", "field", "subject")
+"""What tells the edits of one job apart."""
 
 
 def save(db: Database, records: Sequence[Edit]) -> None:
@@ -27,8 +30,9 @@ def of_project(db: Database, project: int, job: str | None) -> list[Edit]:
         return EDITS.load(connection.execute(query))
 
 
-def undone(db: Database, project: int, job: str, tasks: Sequence[int], at: datetime) -> None:
+def undone(db: Database, records: Sequence[Edit], at: datetime) -> None:
+    same = [edits.c[name] == bindparam(f"the_{name}") for name in KEY]
+    mark = update(edits).where(*same, edits.c.undone_at.is_(None)).values(undone_at=at)
     with db.write() as connection:
-        for part in chunks(sorted(set(tasks))):
-            ours = (edits.c.project == project) & (edits.c.job == job) & edits.c.undone_at.is_(None)
-            connection.execute(update(edits).where(ours, edits.c.task.in_(part)).values(undone_at=at))
+        for part in chunks([{f"the_{name}": getattr(each, name) for name in KEY} for each in records]):
+            connection.execute(mark, part)

@@ -243,9 +243,9 @@ class Edit:
     """Something that this service changed in Label Studio, and what it was before.
 
     ``job`` is the run that did it, ``who`` the user in whose name. ``field`` is ``data.<key>``,
-    ``overlap``, ``is_labeled``, ``prediction`` or ``ground_truth``, ``subject`` the id of the
-    prediction or annotation that it is about (0: the task itself). ``before`` and ``after`` are plain
-    JSON values, None where there was nothing. ``undone_at`` says that the old value was put back.
+    ``overlap``, ``prediction``, ``score`` or ``ground_truth``, ``subject`` the id of the prediction or
+    annotation that it is about (0: the task itself, or what was made anew). ``before`` and ``after`` are
+    plain JSON values, None where there was nothing. ``undone_at`` says that the old value was put back.
     """
 
     project: int

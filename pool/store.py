@@ -310,9 +310,9 @@ class Pool:
         """What was changed in a project's tasks, oldest first; all, or what one job did."""
         return _edits.of_project(self._db, project, job)
 
-    def mark_undone(self, project: int, job: str, tasks: Sequence[int], at: datetime) -> None:
-        """Note that what a job changed in these tasks was put back."""
-        _edits.undone(self._db, project, job, tasks, at)
+    def mark_undone(self, edits: Sequence[Edit], at: datetime) -> None:
+        """Note that what these edits replaced was put back; for those that are undone already, nothing."""
+        _edits.undone(self._db, edits, at)
 
     # Rounds
 

@@ -107,12 +107,14 @@ def test_retraining_uses_what_people_say_together_and_whom_to_believe(house: Hou
         say(house, sample, "careful", (region, BAG))
         say(house, sample, "steady", (region, BAG))
         say(house, sample, "sloppy", (nudged(region, 0.03),))
-    rows, _ = snapshot.rows(house.pool, 1, holdout=False, labels=LABELS, settings=house.settings)
+    how = snapshot.voting_of(house.pool, 1, house.settings)
+    rows, _ = snapshot.rows(house.pool, 1, holdout=False, labels=LABELS, how=how)
     assert len(rows) == len(learn)
     for row in rows:
         assert [r.label for r in row.regions] == [LABELS[0], LABELS[2]]
     strict = house.settings.model_copy(update={"quorum": 0.0})
-    rows, _ = snapshot.rows(house.pool, 1, holdout=False, labels=LABELS, settings=strict)
+    how = snapshot.voting_of(house.pool, 1, strict)
+    rows, _ = snapshot.rows(house.pool, 1, holdout=False, labels=LABELS, how=how)
     assert all([r.label for r in row.regions] == [LABELS[0]] for row in rows)
     voted = voting(house.settings, snapshot.labelled(house.pool, 1).values(), house.pool.samples())
     assert voted.trust is not None

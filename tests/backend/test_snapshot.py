@@ -9,7 +9,6 @@ import pytest
 from PIL import Image
 
 from backend import snapshot
-from backend.settings import isolated
 from pool import yolo
 from pool.schema import Annotation, Box, NotReady, Project, Region, Sample
 from pool.store import Pool
@@ -48,7 +47,7 @@ def test_skips_are_no_labels_and_the_holdout_stays_apart(pool: Pool) -> None:
         ]
     )
     for side, names in ((False, ["seen.jpg"]), (True, ["kept.jpg"])):
-        rows, strange = snapshot.rows(pool, 1, holdout=side, labels=["bin"], settings=isolated())
+        rows, strange = snapshot.rows(pool, 1, holdout=side, labels=["bin"])
         assert [row.sample.name for row in rows] == names
         assert not strange
 
@@ -64,7 +63,7 @@ def test_a_starred_annotation_overrides_the_others(pool: Pool) -> None:
             annotation(3, one, (other,), "3", ground_truth=True),
         ]
     )
-    (row,), _ = snapshot.rows(pool, 1, holdout=False, labels=["bin"], settings=isolated())
+    (row,), _ = snapshot.rows(pool, 1, holdout=False, labels=["bin"])
     assert [r.box for r in row.regions] == [other.box]
 
 
@@ -79,7 +78,7 @@ def test_an_image_with_a_label_that_is_unknown_here_teaches_nothing(pool: Pool) 
             annotation(3, empty, ()),
         ]
     )
-    rows, strange = snapshot.rows(pool, 1, holdout=False, labels=["bin"], settings=isolated())
+    rows, strange = snapshot.rows(pool, 1, holdout=False, labels=["bin"])
     assert {row.sample.name: len(row.regions) for row in rows} == {"two.jpg": 1, "empty.jpg": 0}
     assert set(strange) <= {"new", "no label"}
     assert strange

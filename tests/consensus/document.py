@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from datetime import date, timedelta
 from typing import Any
 
@@ -275,6 +276,12 @@ def sample(images: int = 60, seed: int = 7) -> dict[str, Any]:
                 [0, 0, 0, 0, 0, 0],
                 [11, 6, 3, 0, 2, 0],
             ],
+            "top": [
+                {"expected": LABELS[1], "said": LABELS[2], "count": 31, "tasks": [100, 101, 102]},
+                {"expected": EVIL, "said": "absent", "count": 30, "tasks": [99]},
+                {"expected": "absent", "said": "bin", "count": 11, "tasks": []},
+                {"expected": "bin", "said": None, "count": 1, "tasks": [123456]},
+            ],
         },
         "anchoring": {
             "scratch": {"f1": 0.84, "samples": 120},
@@ -290,6 +297,7 @@ def sample(images: int = 60, seed: int = 7) -> dict[str, Any]:
                 {"rule": "one object per box", "severity": "violation", "count": 4},
                 {"rule": EVIL, "severity": "check", "count": 1},
             ],
+            "annotators": dict(Counter(f["annotator"] for f in findings if f["annotator"] is not None)),
             "findings": findings,
         },
         "trend": weeks(8, 0.85, 0.006, dice),
@@ -312,13 +320,13 @@ def sample(images: int = 60, seed: int = 7) -> dict[str, Any]:
                 "sample": t["sample"],
                 "name": t["name"],
                 "kind": ("missed", "swapped", "located", "spurious")[k % 4],
-                "score": 0.97 - 0.01 * k,
+                "score": 0.97 - 0.02 * k if k < 14 else 0.4 - 0.1 * (k - 14),
                 "label": t["consensus"][0]["label"],
                 "expected": LABELS[k % 5],
                 "box": t["consensus"][0]["box"],
                 "url": t["url"],
             }
-            for k, t in enumerate(tasks[:14])
+            for k, t in enumerate(tasks[:17])
         ],
         "warnings": ["3 answers hold boxes without a label.", EVIL],
     }

@@ -15,13 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consensus.agreement import count_pairs
-from consensus.annotators import Annotator, against_gold, annotators
+from consensus.annotators import Annotator, against_gold, annotators, gold_pairs
 from consensus.conflicts import DUPLICATE, EXTRA, KINDS, LABEL, LOCATION, MERGED, MISSING, conflicts, ground
-from consensus.sheet import sheet
+from consensus.sheet import counting, sheet, verdicts
 from consensus.slips import agreed, duplicates, may_be_skipped, merged
 from consensus.study import Study, of_annotations, study
 from pool.schema import Annotation, BadInput, Region
-from tests.consensus.scenes import answers, drew, naive_iou, region
+from tests.consensus.scenes import NOON, answers, drew, naive_iou, region
 from tests.consensus.simulation import CONFUSES, DOUBLES, MISSES, job
 
 A = region("bin", 0.125, 0.125, 0.25, 0.25)
@@ -398,6 +398,54 @@ def test_nobody_comes_between_a_person_and_the_gold() -> None:
     told = against_gold(sheet(said))
     assert (told["a"].f1, told["b"].f1) == (0.0, 1.0)
     assert told["b"].iou == pytest.approx(naive_iou((0.25, 0, 0.5, 1), (0.296875, 0, 0.546875, 1)))
+
+
+def test_a_starred_vote_is_held_against_the_verdict_of_another_only() -> None:
+    said = [
+        drew("a", A, B, sample="s", number=1, ground_truth=True),
+        drew("a", A, sample="t", number=2),
+        drew("a", B, sample="u", number=3, ground_truth=True),
+        drew("b", A, sample="s", number=4),
+        drew("boss", A, B, sample="t", number=5, ground_truth=True),
+        drew("boss", A, sample="u", number=6, minute=1, ground_truth=True),
+    ]
+    pairs = gold_pairs(sheet(said))
+    rows = zip(pairs.sample, pairs.first, pairs.matched, pairs.first_drew, pairs.second_drew, strict=True)
+    assert [tuple(map(int, row)) for row in rows] == [(0, 1, 1, 1, 2), (1, 0, 1, 1, 2), (2, 0, 0, 1, 1)]
+    assert set(pairs.second.tolist()) == {3}
+    told = against_gold(sheet(said))
+    assert {name: row.images for name, row in told.items()} == {"a": 2, "b": 1}
+    assert told["a"].f1 == pytest.approx(2 / 5)
+    assert told["b"].f1 == pytest.approx(2 / 3)
+
+
+@given(jobs(), st.data())
+@settings(max_examples=60, deadline=None)
+def test_gold_like_each_pair_alone(said: list[Annotation], data: st.DataObject) -> None:
+    """Every answer and the verdict as an image of two people: there is no third box to link them."""
+    given_ = [
+        replace(a, id=k, ground_truth=data.draw(st.booleans()), created_at=NOON, updated_at=NOON)
+        for k, a in enumerate(said, 1)
+    ]
+    told = sheet(given_)
+    by_number = {a.id: a for a in given_}
+    verdict = {told.sample[k]: by_number[int(told.number[k])] for k in verdicts(told).tolist()}
+    expected: dict[str, list[tuple[int, int]]] = {}
+    for k in counting(told).tolist():
+        mine, gold = by_number[int(told.number[k])], verdict.get(told.sample[k])
+        if gold is None or gold is mine:
+            continue
+        two = of_annotations([
+            replace(mine, annotator="1", ground_truth=False), replace(gold, annotator="2", ground_truth=False)
+        ])  # fmt: skip
+        (row,) = zip(*(getattr(count_pairs(two.marks, two.objects), n).tolist() for n in
+                       ("matched", "first_drew", "second_drew")), strict=True)  # fmt: skip
+        expected.setdefault(mine.annotator, []).append((row[0], row[1] + row[2]))
+    found = against_gold(told)
+    assert {name: row.images for name, row in found.items()} == {n: len(r) for n, r in expected.items()}
+    for name, rows_ in expected.items():
+        hits, boxes = map(sum, zip(*rows_, strict=True))
+        assert found[name].f1 == pytest.approx(2 * hits / boxes if boxes else 1.0)
 
 
 @cache

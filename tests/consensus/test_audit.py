@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from consensus.audit import LOCATED, MISSED, SPURIOUS, SWAPPED, audit_order, sample_scores, suspicions
+from consensus.audit import LOCATED, MISSED, SPURIOUS, SWAPPED, suspicions
 from consensus.evidence import Evidence, evidence
 from consensus.sheet import Bools, Floats, Ints
 from pool.schema import BadInput, Box, Prediction, Region
@@ -147,31 +147,6 @@ def test_settings_out_of_range_are_refused(how: dict[str, float]) -> None:
 def test_nothing_gives_nothing() -> None:
     found = suspicions(evidence({}, []))
     assert found.score.shape == (0,)
-    assert sample_scores(found, 0).shape == audit_order(np.zeros(0)).shape == (0,)
-    assert sample_scores(found, 2).tolist() == [0.0, 0.0]
-
-
-def test_one_sure_suspicion_is_enough_and_weak_ones_add_up() -> None:
-    both = evidence(
-        {"good": [A], "sure": [A], "worse": [A], "weak": [A, B], "also good": []},
-        [
-            saw(A, sample="good"),
-            saw(A, B, sample="sure"),
-            saw(A_AS_GARBAGE, B, sample="worse"),
-            saw(A, sample="weak"),
-            saw(sample="also good"),
-        ],
-    )
-    scores = sample_scores(suspicions(both), len(both.samples))
-    assert dict(zip(both.samples, scores.round(9).tolist(), strict=True)) == {
-        "also good": 0.0,
-        "good": 0.0,
-        "sure": 0.75,
-        "weak": round(1 / 3, 9),
-        "worse": 1 - 0.25**2,
-    }
-    order = [both.samples[k] for k in audit_order(scores)]
-    assert order == ["worse", "sure", "weak", "also good", "good"]
 
 
 def scene(drawn: tuple[list[tuple[float, ...]], list[str | None], list[int], list[int]]) -> Evidence:
@@ -355,13 +330,6 @@ def test_planted_errors_are_found() -> None:
     assert auc[SWAPPED] > 0.9
     assert auc[LOCATED] > 0.9
     assert auc[SPURIOUS] > 0.9
-
-    wrong = np.bincount(made.given_sample[error >= 0], minlength=2000)
-    wrong += np.bincount(made.seen_sample[undrawn], minlength=2000)
-    scores = sample_scores(found, 2000)
-    worst = audit_order(scores)[:100]
-    assert roc_auc_score(wrong > 0, scores) > 0.85
-    assert (wrong[worst] > 0).mean() > 0.97 > 0.8 > (wrong > 0).mean()
 
 
 def test_most_near_misses_are_exactly_one_row() -> None:

@@ -192,6 +192,84 @@ def test_the_worst_images_are_drawn_with_everybody(document: Document, page: Rea
     assert sorted(toggles) == sorted(layers)
 
 
+def test_images_without_a_task_of_their_own_are_drawn_too(document: Document) -> None:
+    tasks = copy.deepcopy(document["tasks"])
+    differ = [t for t in tasks if t["conflicts"] or t["disputed"]]
+    for task in differ[:3]:
+        task["task"] = 0
+    differ[3]["task"] = differ[4]["task"]
+    differ[0]["sample"], differ[1]["sample"] = "two words", "\ud800"
+    reader = Reader(render({**document, "tasks": tasks}))
+    places = [a["id"] for a in reader.all("article")]
+    assert len(set(places)) == len(places) == min(WORST, len(differ))
+    assert all(re.fullmatch("image-[0-9a-f]{16}", place) for place in places[:5])
+    assert places[5:] == [f"task-{t['task']}" for t in differ[5:WORST]]
+    assert set(places) <= {a["href"][1:] for a in reader.all("a")}
+    fewer = Reader(render({**document, "tasks": tasks[1:]}))
+    assert [a["id"] for a in fewer.all("article")][:4] == places[1:5]  # whatever else is shown
+
+
+def test_what_is_taken_for_what_leads_to_its_images(document: Document, html: str) -> None:
+    (listed,) = re.findall(r'<ol class="mixups">(.*?)</ol>', html, re.DOTALL)
+    lines = re.findall("<li>(.*?)</li>", listed)
+    assert len(lines) == len(document["confusion"]["top"])
+    by_task = {t["task"]: t for t in document["tasks"]}
+    for line, mixup in zip(lines, document["confusion"]["top"], strict=True):
+        known = [by_task[k] for k in mixup["tasks"] if k in by_task]
+        assert line.count("<a ") == sum(
+            t["url"].startswith("https") or f'id="task-{t["task"]}"' in html for t in known
+        )
+        assert all(html.count(f'id="{place}"') == 1 for place in re.findall('href="#([^"]*)"', line))
+    assert 'href="#task-100"' in lines[0]
+    assert "<em>not drawn</em>" in lines[1]
+    assert "<em>nothing</em>" in lines[2]
+
+
+def errors_of(html: str) -> tuple[str, str]:
+    """The section of label errors: what is open, and what is folded under the weaker hints."""
+    (section,) = re.findall(r'<section id="errors".*?</section>', html, re.DOTALL)
+    before, _, folded = section.partition("<summary>Weaker hints")
+    return before, folded
+
+
+def test_weak_label_errors_are_folded_away(document: Document, html: str) -> None:
+    weak = [e for e in document["label_errors"] if e["score"] < 0.5]
+    surest = [e for e in document["label_errors"] if e["score"] >= 0.5]
+    assert 12 < len(surest)
+    assert weak
+    shown, folded = errors_of(html)
+    assert '<h2 id="errors-title">Probable label errors</h2>' in shown
+    assert shown.count('<svg class="crop"') == 12
+    assert f"<summary>All {len(surest)}</summary>" in shown
+    assert shown.count('<th scope="row">') == len(surest)
+    assert folded.count('<th scope="row">') == len(weak)
+    assert "<svg" not in folded
+
+    shown, folded = errors_of(render({**document, "label_errors": weak}))
+    assert "Probable label errors" not in shown
+    assert "nothing scores .5 or more" in shown
+    assert folded.count('<th scope="row">') == len(weak)
+    assert "Weaker hints" not in render({**document, "label_errors": surest})
+
+
+def test_what_is_kept_is_said_as_it_is_meant(document: Document, html: str) -> None:
+    assert "missed by at most 50&nbsp;%" in html
+    assert "must have drawn" not in html
+    assert "drawn by at least" not in html
+    strict = render({**document, "settings": {**document["settings"], "quorum": 1 / 3, "least_votes": 2}})
+    assert "missed by at most 33.3&nbsp;%" in strict
+    assert "drawn by at least 2" in strict
+
+
+def test_findings_are_counted_by_person(document: Document, page: Reader) -> None:
+    words = " ".join("".join(page.words).split())
+    at = words.index("Findings by person:")
+    assert len(document["guidelines"]["annotators"]) > 1
+    for name, count in document["guidelines"]["annotators"].items():
+        shown = next(a["name"] or name for a in document["annotators"] if a["annotator"] == name)
+        assert f"{shown} {count}" in words[at : at + 300]
+
+
 def test_all_conflicts_of_a_drawn_image_are_listed(document: Document, page: Reader) -> None:
     shown = [t for t in document["tasks"] if t["conflicts"] or t["disputed"]][:WORST]
     listed = [given for given in page.all("li") if "data-conflict" in given]
@@ -261,7 +339,9 @@ def test_a_project_of_nothing_is_a_page(document: Document) -> None:
     ):
         empty[name] = []
     empty.update(
-        anchoring=None, guidelines={"counts": [], "findings": []}, confusion={"labels": [], "counts": []}
+        anchoring=None,
+        guidelines={"counts": [], "annotators": {}, "findings": []},
+        confusion={"labels": [], "counts": [], "top": []},
     )
     empty["project"].update(first=None, last=None, too_few=True)
     page = Reader(render(empty))

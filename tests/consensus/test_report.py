@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,10 @@ from hypothesis import given, settings
 
 from consensus import page, tables
 from consensus.agreement import Pairs, count_pairs, pooled
+from consensus.annotators import against_gold
 from consensus.fusion import fuse_all
 from consensus.matrix import bounds, matrix
+from consensus.queue import review_order
 from consensus.report import SCHEMA, About, document
 from consensus.sheet import GOLD
 from consensus.study import of_annotations, study
@@ -119,6 +122,31 @@ def test_ground_truth_stands_among_the_pairs() -> None:
     assert rows["b", GOLD].f1 == pytest.approx(2 / 3)
 
 
+def test_the_matrix_and_the_profiles_say_the_same_of_the_ground_truth() -> None:
+    wide = {who: region("bin", x, 0.1, x + 0.2, 0.3) for who, x in (("a", 0.1), ("b", 0.15), ("gold", 0.2))}
+    told = of_annotations(
+        [drew("a", wide["a"]), drew("b", wide["b"]), drew("r", wide["gold"], ground_truth=True)]
+    )
+    rows = {p.first: p for p in matrix(told) if p.second == GOLD}
+    assert (rows["a"].f1, rows["b"].f1) == (0.0, 1.0)  # b's box lies between, and joins nobody
+    assert np.isnan(rows["a"].iou)
+    gold = against_gold(told.sheet, told.tau)
+    assert {who: (p.f1, p.samples) for who, p in rows.items()} == {
+        who: (row.f1, row.images) for who, row in gold.items()
+    }
+
+
+def test_the_matrix_compares_nobody_with_their_own_verdict() -> None:
+    told = of_annotations(
+        [
+            drew("a", A, sample="s", number=1, ground_truth=True),
+            drew("a", A, sample="t", number=2),
+            drew("b", B, sample="s", number=3),
+        ]
+    )
+    assert [(p.first, p.f1, p.samples) for p in matrix(told) if p.second == GOLD] == [("b", 0.0, 1)]
+
+
 def test_bounds_of_pairs_hold_the_truth_as_often_as_said() -> None:
     """Of a hundred parts of one job, nearly all bounds hold the F1 of the whole."""
     whole = study(job(6000, people=3, least=3, most=3).sheet)
@@ -154,3 +182,64 @@ def test_figures_of_periods_and_sources_add_up() -> None:
     assert low < found["project"]["f1"] < high
     counts = np.array(found["confusion"]["counts"])
     assert counts.shape == (len(found["confusion"]["labels"]),) * 2
+
+
+def test_what_is_taken_for_what_leads_to_images() -> None:
+    given_ = [
+        answer
+        for k in range(1, 8)
+        for answer in (
+            drew("a", A, sample=f"s{k}", number=3 * k),
+            drew("b", A, sample=f"s{k}", number=3 * k + 1),
+            drew("c", A_AS_GARBAGE, *[B] * (k == 7), sample=f"s{k}", number=3 * k + 2),
+        )
+    ]
+    images = {f"s{k}": Image(f"{k}.jpg", 10 * (k % 7)) for k in range(1, 8)}
+    found = made(given_, images=images)
+    top = found["confusion"]["top"]
+    assert [(m["expected"], m["said"], m["count"]) for m in top] == [
+        ("bin", "garbage", 7),
+        ("absent", "garbage", 1),
+    ]
+    # The worst image has no task that is known; the rest are equal, and five are enough.
+    assert top[0]["tasks"] == [10, 20, 30, 40, 50]
+    assert top[1]["tasks"] == []
+    assert [m["tasks"] for m in made(given_)["confusion"]["top"]] == [[1], [1]]
+
+
+def test_findings_are_counted_by_person() -> None:
+    speck = region("bin", 0.5, 0.5, 0.501, 0.501)
+    found = made(
+        [drew("a", A, speck, sample=s, number=k) for k, s in enumerate("xy")]
+        + [drew("b", A, sample=s, number=k + 5) for k, s in enumerate("xy")]
+    )["guidelines"]
+    assert found["annotators"] == {"a": len(found["findings"])}
+    assert found["annotators"]["a"] == sum(row["count"] for row in found["counts"]) >= 2
+
+
+def test_images_come_in_the_order_of_review() -> None:
+    told = study(job(150, least=1).sheet)
+    names = [t["sample"] for t in document(told, About("here", "Bins", AT))["tasks"]]
+    first = [told.marks.samples[k] for k in review_order(told)]
+    assert 0 < len(first) < len(names)
+    assert names[: len(first)] == first
+    assert names[len(first) :] == sorted(set(told.marks.samples) - set(first))
+
+
+@pytest.mark.parametrize("days", [[0, 7, 14, 35, 36], [0, 1, 2, 3, 3]])
+def test_each_image_is_in_one_period(days: list[int]) -> None:
+    """Of weeks with gaps as of equal parts, which end with an answer; ten centuries before are one more."""
+    moments = [AT + timedelta(days=day) for day in days] + [AT.replace(year=1026)]
+    given_ = [
+        replace(
+            drew(who, A, *[B] * (who == "b" and k % 2), sample=f"s{k}"), created_at=then, updated_at=then
+        )
+        for k, then in enumerate(moments)
+        for who in "ab"
+    ]
+    rows = made(given_)["trend"]
+    assert sum(row["samples"] for row in rows) == len(moments)
+    assert len(rows) == len(set(moments)) - (36 in days)
+    assert rows[0]["start"] < "1027"
+    right = sum(row["samples"] * row["consensus_score"] for row in rows)
+    assert right == pytest.approx(3 * 1.0 + 3 * 0.5)

@@ -92,17 +92,30 @@ def pair(number: int, moment: datetime, agree: bool = True) -> list[Annotation]:
     return [at(one, moment), at(two, moment)]
 
 
-def test_weeks_begin_on_monday_and_empty_ones_are_there() -> None:
+def test_weeks_begin_on_monday_and_empty_ones_are_left_out() -> None:
     days = [0, 6, 7, 14, 35]
     said = [a for k, day in enumerate(days) for a in pair(k, MONDAY + timedelta(days=day), agree=day != 6)]
     found = trend(of_annotations(said))
     assert [datetime.fromtimestamp(s, UTC) for s in found.start] == [
-        MONDAY + timedelta(weeks=k) for k in range(6)
+        MONDAY + timedelta(weeks=k) for k in (0, 1, 2, 5)
     ]
-    assert (found.end[:-1] == found.start[1:]).all()
-    assert found.project.images.tolist() == [2, 1, 1, 0, 0, 1]
+    assert (found.end == found.start + 7 * DAY).all()
+    assert found.project.images.tolist() == [2, 1, 1, 1]
     # Of the first two images one has a box each, borne out, the other a box and a missed object each.
-    assert found.project.agreement == pytest.approx([1 / 3, 1, 1, math.nan, math.nan, 1], nan_ok=True)
+    assert found.project.agreement == pytest.approx([1 / 3, 1, 1, 1])
+
+
+def test_an_answer_of_another_age_costs_one_week() -> None:
+    days = [0, 7, 14, 21]
+    said = [a for k, day in enumerate(days) for a in pair(k, MONDAY + timedelta(days=day))]
+    recent = trend(of_annotations(said))
+    for number, moment in ((8, datetime(1, 1, 1, tzinfo=UTC)), (9, datetime(9999, 12, 26, tzinfo=UTC))):
+        said += pair(number, moment)
+    found = trend(of_annotations(said))
+    assert found.start[1:-1].tolist() == recent.start.tolist()
+    assert found.end[1:-1].tolist() == recent.end.tolist()
+    assert found.project.images.tolist() == [1] * 6
+    assert found.start[0] <= datetime(1, 1, 1, tzinfo=UTC).timestamp() < found.end[0] < found.start[1]
 
 
 def test_a_short_time_is_cut_into_equal_parts() -> None:

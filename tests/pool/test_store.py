@@ -466,10 +466,13 @@ def test_edits_are_a_book_that_is_only_added_to(pool: Pool) -> None:
     pool.record_edits([other])
     assert pool.edits(1) == [first, second]
     assert pool.edits(1, "review-2") == [second]
+    third = replace(first, field="data.why", before=None, after="so")
+    pool.record_edits([third])
     later = NOW + timedelta(minutes=1)
-    pool.mark_undone(1, "review-1", [7, 8], later)
-    pool.mark_undone(1, "review-1", [7], later + timedelta(hours=1))  # the first time counts
-    assert pool.edits(1) == [replace(first, undone_at=later), second]
+    pool.mark_undone([first], later)
+    pool.mark_undone([first, other], later + timedelta(hours=1))  # the first time counts
+    assert pool.edits(1) == [replace(first, undone_at=later), second, third]
+    other = replace(other, undone_at=later + timedelta(hours=1))
     assert pool.edits(2) == [other]
 
 
