@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
@@ -33,6 +34,7 @@ from pool.schema import BadInput, NotReady, ThresherError, UnknownRecord
 
 log = logging.getLogger("thresher.app")
 
+Result = TypeVar("Result")
 NOT_CONNECTED = "thresher-not-connected"
 REFRESH_SECONDS = 1.0
 
@@ -65,6 +67,8 @@ def create_app(settings: Settings) -> FastAPI:
             Predictor(settings),
         )
         app.state.reports = Reports(house)
+        # Of their own, so that nobody who waits for a report holds a thread that a prediction needs.
+        app.state.readers = ThreadPoolExecutor(1, "reports")
         memory.refresh(house)
         watcher = asyncio.create_task(_watch(memory, app.state))
         yield
@@ -73,6 +77,7 @@ def create_app(settings: Settings) -> FastAPI:
             await watcher
         await app.state.inbox.close()
         app.state.predictor.close()
+        app.state.readers.shutdown(cancel_futures=True)
         house.close()
 
     app = FastAPI(title="thresher", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
@@ -178,13 +183,13 @@ def _routes(app: FastAPI, settings: Settings, memory: Memory) -> None:
 
     async def consensus(request: Request) -> Response:
         reports: Reports = request.app.state.reports
-        text, headers = await asyncio.to_thread(reports.page, int(request.path_params["project"]))
+        text, headers = await _apart(request, reports.page, int(request.path_params["project"]))
         return HTMLResponse(text, headers=headers)
 
     async def consensus_file(request: Request) -> Response:
         reports: Reports = request.app.state.reports
         project, name = int(request.path_params["project"]), str(request.path_params["name"])
-        text, kind = await asyncio.to_thread(reports.file, project, name)
+        text, kind = await _apart(request, reports.file, project, name)
         headers = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
         if kind != JSON:
             headers["Content-Disposition"] = f'attachment; filename="{name}"'
@@ -214,6 +219,12 @@ def _project(request: Request, memory: Memory) -> int:
     if named is None or named not in {str(project) for project in known}:
         raise BadInput("project", f"one of {', '.join(map(str, known)) or 'no project yet'}", named)
     return int(named)
+
+
+async def _apart(request: Request, work: Callable[..., Result], *given: object) -> Result:
+    """Do something that may take seconds in the thread of the reports."""
+    readers: ThreadPoolExecutor = request.app.state.readers
+    return await asyncio.get_running_loop().run_in_executor(readers, work, *given)
 
 
 async def _bytes(request: Request, most: int) -> bytes:

@@ -24,6 +24,7 @@ from consensus.report import About
 from consensus.rules import Rules
 from consensus.study import Study
 from consensus.tasks import Image
+from pool.images import decode
 from pool.schema import Annotation, BadImage, BadInput, Prediction, Sample
 
 THUMB = 640
@@ -177,15 +178,15 @@ def thumbnail(data: bytes) -> bytes:
     """A picture as a small JPEG, upright.
 
     Raises:
-        OSError: it is no picture.
+        BadImage: it is no picture, or one that is far too large.
     """
     from PIL import Image as Pictures
-    from PIL import ImageOps
 
-    with Pictures.open(io.BytesIO(data)) as picture:
+    upright = decode(data).data
+    with Pictures.open(io.BytesIO(upright)) as picture:
         picture.draft("RGB", (THUMB, THUMB))
-        small = ImageOps.exif_transpose(picture).convert("RGB")
-        small.thumbnail((THUMB, THUMB))
-        out = io.BytesIO()
-        small.save(out, "JPEG", quality=80)
+        small = picture.convert("RGB")
+    small.thumbnail((THUMB, THUMB))
+    out = io.BytesIO()
+    small.save(out, "JPEG", quality=80)
     return out.getvalue()

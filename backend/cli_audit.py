@@ -67,7 +67,8 @@ def audit(
                 raise BadInput(name, "given together with an export file", str(value))
         with the_house(tau=tau, quorum=quorum, rules=rules) as house:
             target = house.only_project(project)
-            loop.audit(house, target.id, Job("audit"))
+            if tau is None and quorum is None:  # what another setting would give is not to be kept
+                loop.audit(house, target.id, Job("audit"))
             document = auditing.document(house, target.id)
             pictures = auditing.pictures(house, document, worst) if html else {}
             address = house.settings.public_url

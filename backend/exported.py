@@ -21,7 +21,7 @@ from consensus.plain import Document
 from consensus.report import About
 from consensus.study import Study, study
 from consensus.tasks import Image
-from pool.schema import BadInput, Box, Prediction, Region
+from pool.schema import BadImage, BadInput, Box, Prediction, Region
 
 UPLOADED = re.compile(r".*/data/upload/\d+/[0-9a-f]{8}-([^/]+)")
 
@@ -151,6 +151,6 @@ def pictures(folder: Path, found: Export, document: Document, most: int) -> dict
         stored = Path(picture.image.partition("?")[0]).name
         path = next((files[n] for n in (stored, _stored(picture), picture.name) if n in files), None)
         if path is not None:
-            with suppress(OSError):
+            with suppress(BadImage, OSError):
                 made[name] = thumbnail(path.read_bytes())
     return made

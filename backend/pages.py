@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import secrets
-import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +16,8 @@ from pool.schema import UnknownRecord
 
 WORST = page.WORST
 REST = 10.0
+MOST = 4
+"""Reports held in memory."""
 CSV = "text/csv; charset=utf-8"
 JSON = "application/json; charset=utf-8"
 
@@ -35,13 +36,12 @@ class _Known:
 class Reports:
     """The consensus report of each project, made again only after somebody answered or corrected.
 
-    A report that took long is shown for `REST` times as long, so that a busy project's page does not
-    keep a processor to itself.
+    For one thread. A report that took long is shown for `REST` times as long, so that a busy project's
+    page does not keep a processor to itself.
     """
 
     def __init__(self, house: House) -> None:
         self._house = house
-        self._lock = threading.Lock()  # two people who open a page wait for one report
         self._known: dict[int, _Known] = {}
 
     def page(self, project: int) -> tuple[str, dict[str, str]]:
@@ -78,15 +78,26 @@ class Reports:
 
     def _report(self, project: int) -> _Known:
         self._house.pool.project(project)
-        with self._lock:
-            known, began = self._known.get(project), time.monotonic()
-            if known is not None and began < known.until:
-                return known
-            state = hash(frozenset(self._house.pool.stamps(project).items()))
-            if known is None or known.state != state:
-                document = auditing.document(self._house, project)
-                pictures = auditing.pictures(self._house, document, WORST)
-                now = time.monotonic()
-                known = _Known(state, now + REST * (now - began), document, pictures)
-                self._known[project] = known
+        known, began = self._known.get(project), time.monotonic()
+        if known is not None and began < known.until:
             return known
+        state = self._state(project)
+        if known is None or known.state != state:
+            document = auditing.document(self._house, project)
+            pictures = auditing.pictures(self._house, document, WORST)
+            now = time.monotonic()
+            known = _Known(state, now + REST * (now - began), document, pictures)
+            self._known.pop(project, None)
+            self._known[project] = known
+            for other in list(self._known)[:-MOST]:
+                del self._known[other]
+        return known
+
+    def _state(self, project: int) -> int:
+        """A number that changes with whatever a report is made of: answers, models, rules."""
+        pool, rules = self._house.pool, self._house.settings.rules
+        models = tuple((m.version, m.state) for m in pool.models(project))
+        written = rules.stat().st_mtime_ns if rules is not None and rules.is_file() else 0
+        return hash(
+            (frozenset(pool.stamps(project).items()), models, pool.counts(project)["predicted"], written)
+        )

@@ -133,6 +133,8 @@ def _sheet(found: Gathered, drawn: Boxes, before: Boxes) -> Sheet:
     names = list(found.book.labels)
     start = np.where(answers.begun, BEGUN, SCRATCH).astype(np.intp)
     start[row] = np.where(regions.untouched(drawn, before, row, parent[row], names), UNTOUCHED, CHANGED)
+    shown = np.bincount(before.owner, minlength=int(parent.max(initial=-1)) + 1)
+    start[row[shown[parent[row]] == 0]] = SCRATCH  # there was no box to begin from
     labels, label = _named(drawn.label, names)
     unknown = (math.nan, math.nan)
     return Sheet(

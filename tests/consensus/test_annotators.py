@@ -435,12 +435,11 @@ def test_gold_like_each_pair_alone(said: list[Annotation], data: st.DataObject) 
         mine, gold = by_number[int(told.number[k])], verdict.get(told.sample[k])
         if gold is None or gold is mine:
             continue
-        two = of_annotations([
-            replace(mine, annotator="1", ground_truth=False), replace(gold, annotator="2", ground_truth=False)
-        ])  # fmt: skip
-        (row,) = zip(*(getattr(count_pairs(two.marks, two.objects), n).tolist() for n in
-                       ("matched", "first_drew", "second_drew")), strict=True)  # fmt: skip
-        expected.setdefault(mine.annotator, []).append((row[0], row[1] + row[2]))
+        alone = [replace(a, annotator=who, ground_truth=False) for who, a in (("1", mine), ("2", gold))]
+        two = of_annotations(alone)
+        pair = count_pairs(two.marks, two.objects)
+        row = (int(pair.matched[0]), int(pair.first_drew[0] + pair.second_drew[0]))
+        expected.setdefault(mine.annotator, []).append(row)
     found = against_gold(told)
     assert {name: row.images for name, row in found.items()} == {n: len(r) for n, r in expected.items()}
     for name, rows_ in expected.items():
