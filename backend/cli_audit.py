@@ -162,6 +162,8 @@ KINDS = {
 
 
 def _facts(document: Document) -> dict[str, object]:
+    from consensus.page import PROBABLE
+
     head = document["project"]
     shown = {
         "images": head["samples"],
@@ -174,7 +176,7 @@ def _facts(document: Document) -> dict[str, object]:
     for kind, value in head["alpha"].items():
         shown[f"alpha ({kind})"] = _between(value, head["intervals"][f"alpha_{kind}"])
     shown["guideline findings"] = len(document["guidelines"]["findings"])
-    shown["likely label errors"] = len(document["label_errors"])
+    shown["probable label errors"] = sum(e["score"] >= PROBABLE for e in document["label_errors"])
     return shown
 
 

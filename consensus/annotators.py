@@ -159,8 +159,8 @@ def against_gold(sheet: Sheet, tau: float = TAU) -> Mapping[str, AgainstGold]:
 def gold_pairs(sheet: Sheet, tau: float = TAU) -> Pairs:
     """Each answer that counts with the ground truth of its image, a row each, by image and person.
 
-    ``second`` is the number of annotators in all rows and stands for the ground truth. A counting answer
-    that is itself the ground truth of its image has no row: it would be compared with itself.
+    ``second`` is the number of annotators in all rows and stands for the ground truth. Who gave the ground
+    truth of an image has no row for it: they would be compared with themselves.
 
     Each answer is compared with the ground truth alone: among everybody's boxes one that is too far off
     would still be joined to it where somebody drew one in between.
@@ -176,7 +176,7 @@ def gold_pairs(sheet: Sheet, tau: float = TAU) -> Pairs:
     verdict = np.full(len(sheet.samples), -1, dtype=np.intp)
     verdict[sheet.sample[told]] = told
     against = verdict[sheet.sample[rows]]
-    judged = (against >= 0) & (against != rows)
+    judged = (against >= 0) & (sheet.annotator[against] != sheet.annotator[rows])
     rows = rows[judged]
     pairs = _apart(sheet, rows, against[judged], tau)
     answer = rows[pairs.sample]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
+import itertools
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -164,13 +165,8 @@ def alpha_word(alpha: object) -> str:
 
 def _worst(tasks: Sequence[Document], count: int) -> list[Document]:
     """The first images that people differ on."""
-    seen: dict[str, Document] = {}
-    for task in tasks:
-        if len(seen) == count:
-            break
-        if task["conflicts"] or task["disputed"]:
-            seen.setdefault(task["sample"], task)
-    return list(seen.values())
+    differ = (task for task in tasks if task["conflicts"] or task["disputed"])
+    return list(itertools.islice(differ, count))
 
 
 def _anchors(tasks: Sequence[Document], shown: Iterable[Document]) -> dict[str, str]:
@@ -178,26 +174,21 @@ def _anchors(tasks: Sequence[Document], shown: Iterable[Document]) -> dict[str, 
 
     By the id of its task; where that is unknown (0) or another image's as well, by its sample.
     """
-    count = Counter(number for number, _ in {(task["task"], task["sample"]) for task in tasks})
-    anchors = {}
-    for task in shown:
-        sample = task["sample"]
-        if task["task"] and count[task["task"]] == 1:
-            anchors[sample] = f"task-{task['task']}"
-        else:  # any text may name a sample, but not any text a place
-            digest = hashlib.sha256(sample.encode("utf-8", "surrogatepass")).hexdigest()
-            anchors[sample] = f"image-{digest[:16]}"
-    return anchors
+    count = Counter(task["task"] for task in tasks)
+
+    def anchor(number: int, sample: str) -> str:
+        if number and count[number] == 1:
+            return f"task-{number}"
+        # Any text may name a sample, but not any text a place.
+        return f"image-{hashlib.sha256(sample.encode('utf-8', 'surrogatepass')).hexdigest()[:16]}"
+
+    return {task["sample"]: anchor(task["task"], task["sample"]) for task in shown}
 
 
-def _by_weight(errors: Iterable[Document]) -> tuple[list[Document], list[Document]]:
-    """The label errors that are probable, and those that are hints only."""
-    probable: list[Document] = []
-    weak: list[Document] = []
-    for error in errors:
-        score = drawings.finite(error["score"])
-        (weak if score is None or score < PROBABLE else probable).append(error)
-    return probable, weak
+def _by_weight(errors: Sequence[Document]) -> tuple[Sequence[Document], Sequence[Document]]:
+    """The label errors, surest first, cut into those that are probable and those that are hints only."""
+    probable = sum((drawings.finite(error["score"]) or 0.0) >= PROBABLE for error in errors)
+    return errors[:probable], errors[probable:]
 
 
 def _task(task: Document, gallery: Gallery) -> dict[str, Any]:

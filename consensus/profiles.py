@@ -10,7 +10,9 @@ from consensus.anchoring import Anchoring
 from consensus.annotators import Annotator, against_gold
 from consensus.edges import Edges, edges
 from consensus.plain import Document, moment, number, rate
+from consensus.sheet import GOLD, beside
 from consensus.study import Study
+from consensus.study import study as study_of
 from consensus.trend import Course, Trend
 
 DRIFTS = {-1: "down", 0: None, 1: "up"}
@@ -24,6 +26,9 @@ def profiles(
     ``names`` are shown in place of their ids. Judges, who only gave ground truth, have no row.
     """
     habits, gold = edges(study), against_gold(study.sheet, study.tau)
+    true_habits = None
+    if gold:
+        true_habits = edges(study_of(beside(study.sheet), study.tau), against=GOLD)
     untouched = {row.name: row.untouched for row in began.people}
     start = [moment(t) for t in course.start.tolist()]
     rows: list[Document] = []
@@ -52,7 +57,12 @@ def profiles(
                 "repeats": person.repeats,
                 "gold": None
                 if against is None
-                else {"f1": number(against.f1), "iou": number(against.iou), "samples": against.images},
+                else {
+                    "f1": number(against.f1),
+                    "iou": number(against.iou),
+                    "samples": against.images,
+                    "edges": None if true_habits is None else _edges(true_habits, k),
+                },
                 "untouched": rate(untouched[person.name]),
                 "trend": points(start, mine),
                 "drift": DRIFTS[mine.drift.direction],

@@ -268,7 +268,7 @@ def test_findings_are_counted_by_person(document: Document, page: Reader) -> Non
     assert len(document["guidelines"]["annotators"]) > 1
     for name, count in document["guidelines"]["annotators"].items():
         shown = next(a["name"] or name for a in document["annotators"] if a["annotator"] == name)
-        assert f"{shown} {count}" in words[at : at + 300]
+        assert f"{shown}: {count}" in words[at : at + 300]
 
 
 def test_all_conflicts_of_a_drawn_image_are_listed(document: Document, page: Reader) -> None:
