@@ -50,6 +50,9 @@ def audit(
     control: Annotated[
         str | None, typer.Option(help="Tag that draws the boxes, where the export has several.")
     ] = None,
+    image_tag: Annotated[
+        str | None, typer.Option(help="Image tag that the boxes lie on, where the export has several.")
+    ] = None,
     model: Annotated[
         str | None,
         typer.Option(help="Model version in the export that never learned its labels: find label errors."),
@@ -61,8 +64,10 @@ def audit(
     from backend import auditing, console, exported, loop, settings
     from backend.house import Job
 
+    _check(html, csv, images if export else None, tau, quorum)
     if export is None:
-        for name, value in (("--images", images), ("--control", control), ("--model", model)):
+        only = {"--images": images, "--control": control, "--image-tag": image_tag, "--model": model}
+        for name, value in only.items():
             if value is not None:
                 raise BadInput(name, "given together with an export file", str(value))
         with the_house(tau=tau, quorum=quorum, rules=rules) as house:
@@ -76,7 +81,7 @@ def audit(
         if project is not None:
             raise BadInput("--project", "left out where an export file is given", project)
         found = settings.load(tau=tau, quorum=quorum, rules=rules)
-        answers = exported.load(export, control)
+        answers = exported.load(export, control, image_tag)
         document = exported.document(answers, export.name, found, model)
         pictures = exported.pictures(images, answers, document, worst) if html and images else {}
     written = _write(document, pictures, html, csv, worst)
@@ -86,6 +91,27 @@ def audit(
     _show(document, written)
     if export is None:
         console.say(f"live, with links into Label Studio: {address}/projects/{target.id}/consensus")
+
+
+def _check(
+    html: Path | None, csv: Path | None, images: Path | None, tau: float | None, quorum: float | None
+) -> None:
+    """Refuse what would fail, or overwrite something else, only after the work is done."""
+    if tau is not None and not 0.0 < tau <= 1.0:
+        raise BadInput("--tau", "above 0 and at most 1", tau)
+    if quorum is not None and not 0.0 <= quorum <= 1.0:
+        raise BadInput("--quorum", "between 0 and 1", quorum)
+    if images is not None and html is None:
+        raise BadInput("--images", "given together with --html", str(images))
+    if html is not None and html.is_file() and "<!doctype html" not in _head(html).lower():
+        raise BadInput("--html", "a new file, or an earlier report", str(html), "It holds something else.")
+    if csv is not None and csv.exists() and not csv.is_dir():
+        raise BadInput("--csv", "a folder", str(csv))
+
+
+def _head(path: Path) -> str:
+    with path.open("rb") as file:
+        return file.read(200).decode("utf-8", "replace")
 
 
 def _write(
@@ -106,9 +132,8 @@ def _write(
                 (csv / f"{name}.csv").write_text(text, encoding="utf-8", newline="")
                 written.append(csv / f"{name}.csv")
     except OSError as error:
-        raise BadInput(
-            "--html and --csv", "places that can be written", str(error.filename), str(error.strerror)
-        ) from None
+        where, why = str(error.filename or html or csv), str(error.strerror)
+        raise BadInput("--html and --csv", "places that can be written", where, why) from None
     return written
 
 

@@ -26,7 +26,7 @@ from pool.schema import BadImage, BadInput, Box, Prediction, Region
 UPLOADED = re.compile(r".*/data/upload/\d+/[0-9a-f]{8}-([^/]+)")
 
 
-def load(path: Path, control: str | None = None) -> Export:
+def load(path: Path, control: str | None = None, image_tag: str | None = None) -> Export:
     """A Label Studio export.
 
     Raises:
@@ -36,15 +36,20 @@ def load(path: Path, control: str | None = None) -> Export:
         data = path.read_bytes()
     except OSError as error:
         raise BadInput("export", "a file that can be read", str(path), str(error.strerror)) from None
-    return read(data, control=control)
+    return read(data, control=control, image_tag=image_tag)
 
 
 def document(found: Export, name: str, settings: Settings, model: str | None = None) -> Document:
     """The consensus report of an export; ``model`` is a version in it that never learned its labels.
 
     Raises:
-        BadInput: the export holds no predictions of that version.
+        BadInput: the export holds no boxes, or no predictions of that version.
     """
+    if found.control is None and found.ignored:
+        kinds = ", ".join(f"{n} {kind}" for kind, n in sorted(found.ignored.items()))
+        raise BadInput(
+            "the export", "one with boxes (RectangleLabels)", kinds, "Other shapes are not compared."
+        )
     rules = guidelines(settings)
     made = study(found.sheet, settings.tau)
     pictures = {

@@ -217,7 +217,7 @@ def _medians(values: Floats, who: Ints, people: int) -> Floats:
     some = np.flatnonzero(count)
     start = (np.cumsum(count) - count)[some]
     out = np.full(people, np.nan)
-    out[some] = (ordered[start + (count[some] - 1) // 2] + ordered[start + count[some] // 2]) / 2.0
+    out[some] = ordered[start + (count[some] - 1) // 2] / 2.0 + ordered[start + count[some] // 2] / 2.0
     return out
 
 

@@ -28,6 +28,9 @@ QUORUM = 0.5
 ENOUGH = 200
 """Objects below which people are known too little to overrule the votes about a label."""
 
+CELLS = 50_000_000
+"""Most entries of a table of beliefs, 8 bytes each; beyond that labels are left to the votes."""
+
 SLACK = 1e-9
 """Forgives the rounding of a quorum such as 2/3."""
 
@@ -36,12 +39,13 @@ SLACK = 1e-9
 class Trust:
     """How far each annotator of a project is believed: learned once, used for any of its images.
 
-    ``reliability`` and ``edges`` are those of the annotators and labels named here, in this order.
+    ``reliability`` and ``edges`` are those of the annotators and labels named here, in this order;
+    ``reliability`` is None where there are too many of them for a table of who confuses what.
     """
 
     annotators: tuple[str, ...]
     labels: tuple[str | None, ...]
-    reliability: Reliability
+    reliability: Reliability | None
     edges: Edges
 
 
@@ -75,7 +79,10 @@ def learn_trust(study: Study) -> Trust:
     Below `ENOUGH` objects labels are left to the votes. Someone with fewer than `edges.FEW` boxes has
     no habit, and where nobody has one edges are medians.
     """
-    return Trust(study.marks.annotators, study.marks.labels, dawid_skene(study), edges(study))
+    names, labels = study.marks.annotators, study.marks.labels
+    cells = max(len(names), len(study.votes.label)) * (len(labels) + 1)
+    small = max(cells, len(names) * (len(labels) + 1) ** 2) <= CELLS
+    return Trust(names, labels, dawid_skene(study) if small else None, edges(study))
 
 
 def fuse(
@@ -213,9 +220,9 @@ def _named(study: Study, trust: Trust | None) -> tuple[Ints, Floats]:
     """Label of each object, and how sure it is."""
     marks, votes = study.marks, study.votes
     share = votes.same / votes.voters[votes.sample]
-    if trust is None or trust.reliability.objects < ENOUGH or not share.size:
+    known = None if trust is None else trust.reliability
+    if trust is None or known is None or known.objects < ENOUGH or not share.size:
         return votes.label, share
-    known = trust.reliability
     value = np.append(_positions(marks.labels, trust.labels, -1), len(trust.labels))
     who = _positions(marks.annotators, trust.annotators, len(trust.annotators))
     confusion = np.concatenate([known.confusion, known.typical[None]])[who][:, value[:, None], value]

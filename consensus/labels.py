@@ -141,7 +141,10 @@ def confusions(study: Study) -> Ints:
 
 def confusion(study: Study) -> Confusion:
     """`confusions` of all annotators together."""
-    return Confusion(study.marks.labels, np.asarray(confusions(study).sum(axis=0)))
+    names = len(study.marks.labels) + 1
+    units = _held(study)
+    counts = np.bincount(units.theirs * names + units.said, minlength=names * names)
+    return Confusion(study.marks.labels, counts.reshape(names, names).astype(np.intp))
 
 
 def top_confusions(study: Study, most: int = 10) -> tuple[Mixup, ...]:

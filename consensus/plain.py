@@ -18,6 +18,10 @@ DIGITS = 6
 """Decimals of a figure: no page shows more, and documents stay readable."""
 
 
+FAR = 10.0
+"""Widths and heights of an image beyond which nobody draws: what is there is cut off."""
+
+
 def number(value: float) -> float | None:
     """A figure, None where it is undefined."""
     return round(value, DIGITS) + 0.0 if math.isfinite(value) else None  # -0.0 is 0.0
@@ -25,19 +29,20 @@ def number(value: float) -> float | None:
 
 def moment(seconds: float) -> str | None:
     """Seconds since 1970 as ISO 8601, None where no time is known."""
-    if not math.isfinite(seconds):
+    try:
+        return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+    except (ValueError, OverflowError, OSError):  # NaN, or beyond the years that a calendar has
         return None
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
 
 
 def place(box: Sequence[float], turn: float = 0.0) -> list[float | None]:
     """A box as ``[x1, y1, x2, y2, rotation]``."""
-    return [number(float(v)) for v in (*box, turn)]
+    return [number(min(max(float(v), -FAR), FAR)) for v in box] + [number(float(turn))]
 
 
 def places(boxes: Floats, turn: Floats) -> list[list[float | None]]:
     """`place` of many boxes, (n, 4) and (n,)."""
-    table = np.round(np.column_stack([boxes, turn]), DIGITS) + 0.0
+    table = np.round(np.column_stack([np.clip(boxes, -FAR, FAR), turn]), DIGITS) + 0.0
     rows: list[list[float | None]] = table.tolist()
     for k in np.flatnonzero(~np.isfinite(table).all(axis=1)).tolist():
         rows[k] = place(boxes[k].tolist(), float(turn[k]))

@@ -25,11 +25,12 @@ from consensus.evidence import Evidence
 from consensus.fusion import QUORUM, Trust, fuse_study, learn_trust
 from consensus.guidelines import Finding, check, summary
 from consensus.labels import by_label, confusion, top_confusions
+from consensus.marks import turns, usable
 from consensus.matrix import matrix
 from consensus.plain import Document, moment, number, place
 from consensus.profiles import points, profiles
 from consensus.rules import DEFAULT, Rules, suited
-from consensus.sheet import Bools, Floats
+from consensus.sheet import Bools, Floats, Ints
 from consensus.study import Study
 from consensus.sweep import TAUS, sweep
 from consensus.tallies import FEW, Figures, Tallies, intervals, tally
@@ -39,6 +40,8 @@ from consensus.trend import Trend, trend
 SCHEMA: Final = "thresher.consensus/1"
 ERRORS: Final = ("missed", "swapped", "located", "spurious")
 """Names of the kinds of label error, by number; see `audit`."""
+MANY: Final = 40
+"""Most labels of the confusion matrix; the rarer ones are taken together."""
 SUSPECTS: Final = 500
 """Most label errors that a document holds, the surest first."""
 EXAMPLES: Final = 5
@@ -121,8 +124,30 @@ def document(study: Study, about: About) -> Document:
         ],
         "sources": _sources(counted, about),
         "label_errors": _label_errors(about),
-        "warnings": list(about.warnings),
+        "warnings": [*about.warnings, *_cautions(study, about)],
     }
+
+
+def _cautions(study: Study, about: About) -> list[str]:
+    """What a reader should know before they believe the figures."""
+    sheet, told = study.sheet, []
+    given = np.unique(sheet.annotator[~sheet.skipped & sheet.truth])
+    judges = np.setdiff1d(given, sheet.annotator[~sheet.skipped & ~sheet.truth]).tolist()
+    for name in (sheet.annotators[k] for k in judges):
+        shown = about.people.get(name, name)
+        told.append(
+            f"{shown} counts as a judge, not as an annotator: all of their answers are ground truth"
+        )
+    rules = about.rules
+    if rules.labels and not set(rules.labels) & set(study.marks.labels):
+        told.append(
+            f"the rules {rules.name} are for {', '.join(rules.labels)}, which nobody used here: "
+            "the general rules were checked instead"
+        )
+    void = int((~usable(sheet.boxes, turns(sheet.turn))).sum())
+    if void:
+        told.append(f"{void} boxes have no area, or no place that is a number, and count as not drawn")
+    return told
 
 
 def _short(figures: Figures) -> Document:
@@ -187,7 +212,22 @@ def _confusion(study: Study, rows: Sequence[Document]) -> Document:
                 "tasks": list(known)[:EXAMPLES],
             }
         )
-    return {"labels": said, "counts": told.counts.tolist(), "top": top}
+    return {**_fewer(said, told.counts), "top": top}
+
+
+def _fewer(labels: list[str | None], counts: Ints) -> Document:
+    """A matrix that people can look at: the most frequent labels, and all others as one."""
+    absent = len(labels) - 1
+    if absent <= MANY:
+        return {"labels": labels, "counts": counts.tolist()}
+    often = counts.sum(axis=0) + counts.sum(axis=1)
+    kept = np.sort(np.argsort(-often[:absent], kind="stable")[:MANY])
+    place = np.full(len(labels), MANY, dtype=np.intp)
+    place[kept], place[absent] = np.arange(MANY), MANY + 1
+    small = np.zeros((MANY + 2, MANY + 2), dtype=np.intp)
+    np.add.at(small, (place[:, None], place), counts)
+    rest = f"{absent - MANY} other labels"
+    return {"labels": [*(labels[k] for k in kept.tolist()), rest, "absent"], "counts": small.tolist()}
 
 
 def _anchoring(began: Anchoring) -> Document:

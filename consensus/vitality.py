@@ -12,15 +12,21 @@ from consensus.conflicts import Ground
 from consensus.sheet import Floats
 from consensus.study import Study
 
+CELLS = 50_000_000
+"""Most entries of the table of votes, 8 bytes each."""
+
 
 def vitality(study: Study, ground: Ground) -> Floats:
     """Joint alpha less that without each person, (people,).
 
     Taking a vote for k out of a row that holds c of them takes 2 (c - 1) ordered pairs of equal values.
     Rows of which fewer than two votes are left say nothing any more, nor do objects that only this
-    person drew; and where nobody else drew anything, the others agree that there is nothing.
+    person drew; and where nobody else drew anything, the others agree that there is nothing. NaN for all
+    where objects x labels are more than `CELLS`.
     """
     marks, votes, objects = study.marks, study.votes, study.objects
+    if len(votes.label) * (len(marks.labels) + 1) > CELLS:
+        return np.full(len(marks.annotators), np.nan)
     table = ballots(study)
     people, values = len(marks.annotators), table.shape[1]
     voters = votes.voters[votes.sample]

@@ -15,10 +15,16 @@ def save(db: Database, project: Project) -> None:
         upsert(connection, projects, [PROJECTS.row(project)])
 
 
+LARGEST = 2**63 - 1
+"""Of the ids that a database can hold."""
+
+
 def one(db: Database, project: int) -> Project:
     query = select(*PROJECTS.columns(projects)).where(projects.c.id == project)
-    with db.read() as connection:
-        found = PROJECTS.load(connection.execute(query))
+    found: list[Project] = []
+    if abs(project) <= LARGEST:
+        with db.read() as connection:
+            found = PROJECTS.load(connection.execute(query))
     if not found:
         raise UnknownRecord(f"Project {project} is not connected; connect it first.")
     return found[0]

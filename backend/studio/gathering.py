@@ -16,6 +16,7 @@ import httpx
 from backend.studio import addresses, regions, tasks
 from backend.studio.convert import annotator
 from backend.studio.structs import Annotation, Item, Prediction, Task
+from pool.schema import BadInput
 
 PICTURES: Final = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif")
 ZONE: Final = attrgetter("tzinfo")
@@ -125,6 +126,14 @@ class Gathered:
                 sample, (task.id,), _address(task.data, self.image_key), task.data
             )
         else:
+            image = _address(task.data, self.image_key)
+            if task.id in known.tasks and image != known.image:
+                raise BadInput(
+                    "the export",
+                    "each task once",
+                    f"task {task.id} with two images, {known.image} and {image}",
+                    "Numbers of two installations do not mean the same: audit their exports one by one.",
+                )
             self.pictures[sample] = replace(known, tasks=(*known.tasks, task.id))
         return sample
 

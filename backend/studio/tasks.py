@@ -41,6 +41,13 @@ def pieces(data: bytes) -> Iterator[list[Task]]:
     Raises:
         BadInput: no JSON, no task at all, or something that is no task with its annotations.
     """
+    try:
+        yield from _pieces(data)
+    except RecursionError:
+        raise BadInput(FIELD, "JSON of a few levels", "brackets within brackets", EXPORT) from None
+
+
+def _pieces(data: bytes) -> Iterator[list[Task]]:
     raws = _cut(data)
     if not raws:
         raise BadInput(FIELD, "at least one task", "an empty file", EXPORT)

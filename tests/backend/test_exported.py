@@ -28,6 +28,10 @@ def item(label: str | None, x: float, y: float, w: float, h: float, **more: obje
     }  # fmt: skip
 
 
+POLYGON = {
+    "type": "polygonlabels", "from_name": "label", "to_name": "image",
+    "value": {"points": [[1, 2], [3, 4], [5, 1]], "polygonlabels": ["bin"]},
+}  # fmt: skip
 BIN, BAG = item("bin", 10, 10, 30, 40), item("garbage", 60, 60, 20, 30)
 
 
@@ -174,8 +178,19 @@ def test_label_errors_need_the_name_of_a_model_that_learned_none_of_it(tmp_path:
         ("{", (), "JSON"),
         ("[]", (), "task"),
         (json.dumps([{"id": 1, "image": "a.jpg", "label": []}]), (), "JSON"),
-        (json.dumps(TASKS), ("--tau", "0"), "THRESHER_TAU"),
+        (json.dumps(TASKS), ("--tau", "0"), "--tau must be above 0"),
+        (json.dumps(TASKS), ("--quorum", "2"), "--quorum must be between 0 and 1"),
         (json.dumps(TASKS), ("--images", "/nowhere", "--html", "x.html"), "--images"),
+        (json.dumps(TASKS), ("--images", "."), "--images must be given together with --html"),
+        (json.dumps(TASKS), ("--html", "export.json"), "It holds something else"),
+        (json.dumps(TASKS), ("--csv", "export.json"), "--csv must be a folder"),
+        (json.dumps([task(1, annotation(1, 1, POLYGON), annotation(2, 2, POLYGON))]), (), "polygonlabels"),
+        (
+            json.dumps([TASKS[0], task(1, annotation(5, 3, BIN), image="/data/b.jpg")]),
+            (),
+            "task 1 with two",
+        ),
+        ("[" * 100_000, (), "brackets within brackets"),
         (json.dumps(TASKS), ("--html", "export.json/x.html"), "--html"),
         (json.dumps(TASKS), ("--project", "1"), "--project"),
         (json.dumps(TASKS), ("--rules", "none.yaml"), "rules"),
@@ -192,6 +207,50 @@ def test_what_is_wrong_is_said_in_one_sentence(
     assert run.stderr.startswith("error: ")
     assert told in run.stderr
     assert sorted(p.name for p in tmp_path.iterdir()) == ["export.json"]
+
+
+def test_one_of_several_image_tags_can_be_chosen(tmp_path: Path) -> None:
+    other = BIN | {"to_name": "second"}
+    path = tmp_path / "two.json"
+    path.write_text(json.dumps([task(1, annotation(1, 1, BIN, other), annotation(2, 2, BIN))]))
+    run = thresher(tmp_path, "audit", path)
+    assert run.returncode == 1
+    assert "image, second" in run.stderr
+    assert document(tmp_path, path, "--image-tag", "image")["project"]["consensus_score"] == 1.0
+
+
+def test_dates_labels_and_places_beyond_reason_are_survived(tmp_path: Path) -> None:
+    moments = ("9999-12-31T23:59:59-12:00", "0001-01-01T00:00:00+12:00")
+    far = [
+        annotation(k, k, item("bin", 1e300, 5, 10, 10), created_at=moments[k - 1], lead_time=1e308)
+        for k in (1, 2)
+    ]
+    many = [
+        task(10 + k, *(annotation(100 + 2 * k + w, w, item(f"label {k}", 5, 5, 20, 20)) for w in (1, 2)))
+        for k in range(60)
+    ]
+    path = tmp_path / "far.json"
+    path.write_text(json.dumps([task(1, *far), *many]), encoding="utf-8")
+    run = thresher(tmp_path, "audit", path, "--json", "--html", tmp_path / "far.html")
+    assert run.returncode == 0
+    assert run.stderr.strip() == "LOADED []"
+    found = json.loads(run.stdout)
+    assert len(found["confusion"]["labels"]) == 42
+    assert found["confusion"]["labels"][-2:] == ["21 other labels", "absent"]
+    assert '="inf"' not in (tmp_path / "far.html").read_text(encoding="utf-8")
+
+
+def test_what_a_reader_should_know_first(tmp_path: Path) -> None:
+    rules = tmp_path / "rules.yaml"
+    rules.write_text("labels: [dog]\n", encoding="utf-8")
+    flat = item("bin", 10, 10, 0, 20)
+    starred = [annotation(1, 1, BIN, ground_truth=True), annotation(2, 2, BIN), annotation(3, 3, flat)]
+    path = tmp_path / "e.json"
+    path.write_text(json.dumps([task(1, *starred)]), encoding="utf-8")
+    told = document(tmp_path, path, "--rules", rules)["warnings"]
+    assert any(w.startswith("1 counts as a judge") for w in told)
+    assert any("rules.yaml are for dog" in w for w in told)
+    assert any(w.startswith("1 boxes have no area") for w in told)
 
 
 def test_options_of_an_export_are_refused_without_one(tmp_path: Path) -> None:
