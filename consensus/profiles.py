@@ -9,6 +9,7 @@ import numpy as np
 from consensus.anchoring import Anchoring
 from consensus.annotators import Annotator, against_gold
 from consensus.edges import Edges, edges
+from consensus.fusion import ENOUGH, Trust
 from consensus.plain import Document, moment, number, rate
 from consensus.sheet import GOLD, beside
 from consensus.study import Study
@@ -19,7 +20,12 @@ DRIFTS = {-1: "down", 0: None, 1: "up"}
 
 
 def profiles(
-    study: Study, people: Sequence[Annotator], began: Anchoring, course: Trend, names: Mapping[str, str]
+    study: Study,
+    people: Sequence[Annotator],
+    began: Anchoring,
+    course: Trend,
+    names: Mapping[str, str],
+    trust: Trust,
 ) -> list[Document]:
     """One row for each annotator who answered or skipped, in their order.
 
@@ -52,6 +58,7 @@ def profiles(
                     for kind in ("miss", "extra", "confusion", "location", "duplicate", "merged")
                 },
                 "edges": _edges(habits, k),
+                "reliability": _reliability(trust, person.name),
                 "vitality": number(person.vitality),
                 "repeat_f1": number(person.repeat_f1),
                 "repeats": person.repeats,
@@ -83,6 +90,16 @@ def points(start: Sequence[str | None], course: Course) -> list[Document]:
         }
         for k in np.flatnonzero(course.images > 0).tolist()
     ]
+
+
+def _reliability(trust: Trust, name: str) -> list[Document] | None:
+    """How likely this person gives each label, or draws nothing, where it is true (Dawid and Skene)."""
+    known = trust.reliability
+    if known is None or known.objects < ENOUGH or name not in trust.annotators:
+        return None
+    right = np.diagonal(known.confusion[trust.annotators.index(name)])
+    labels = [*trust.labels, "absent"]
+    return [{"label": label, "right": number(float(p))} for label, p in zip(labels, right, strict=True)]
 
 
 def _edges(habits: Edges, k: int) -> Document | None:

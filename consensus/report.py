@@ -80,7 +80,8 @@ def document(study: Study, about: About) -> Document:
     at = ground(study, visible=rules.least_visible)
     found = conflicts(study, at)
     counted = tally(study, pairs)
-    fused = fuse_study(study, about.quorum, about.least, about.trust or learn_trust(study))
+    trust = about.trust or learn_trust(study)
+    fused = fuse_study(study, about.quorum, about.least, trust)
     course = trend(study, found)
     began = anchoring(study, pairs)
     images = tasks(study, pairs, found, fused, at.common, about.images)
@@ -96,7 +97,9 @@ def document(study: Study, about: About) -> Document:
         },
         "project": _project(study, about, counted),
         "tasks": images,
-        "annotators": profiles(study, annotators(study, at, found, pairs), began, course, about.people),
+        "annotators": profiles(
+            study, annotators(study, at, found, pairs), began, course, about.people, trust
+        ),
         "pairs": [
             {
                 "first": row.first,

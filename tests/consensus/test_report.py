@@ -24,7 +24,7 @@ from consensus.tallies import tally
 from consensus.tasks import Image
 from pool.schema import Annotation
 from tests.consensus.scenes import answers, drew, region
-from tests.consensus.simulation import job
+from tests.consensus.simulation import CONFUSES, LABELS, MISSES, job
 
 A = region("bin", 0.1, 0.1, 0.3, 0.3)
 A_AS_GARBAGE = region("garbage", 0.1, 0.1, 0.3, 0.3)
@@ -169,6 +169,19 @@ def test_bounds_have_a_width_where_all_agree() -> None:
     rows = matrix(of_annotations([drew(who, sample=s) for who in "ab" for s in ("x", "y", "z")]))
     assert (rows[0].f1, rows[0].high) == (1.0, 1.0)
     assert rows[0].low < 0.6
+
+
+def test_how_reliable_each_person_is_for_each_label() -> None:
+    made_job = job(400)
+    found = document(study(made_job.sheet), About("here", "Bins", AT))
+    people = {
+        a["annotator"]: {r["label"]: r["right"] for r in a["reliability"]} for a in found["annotators"]
+    }
+    assert set(people[made_job.sheet.annotators[0]]) == {*LABELS, "absent"}
+    names = made_job.sheet.annotators
+    mean = {who: np.mean([rates[label] for label in LABELS]) for who, rates in people.items()}
+    assert min(mean, key=lambda who: mean[who]) in (names[CONFUSES], names[MISSES])
+    assert made([drew("a", A), drew("b", A)])["annotators"][0]["reliability"] is None
 
 
 def test_figures_of_periods_and_sources_add_up() -> None:
