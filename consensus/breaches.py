@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from consensus.borders import SLACK, beyond, margin
-from consensus.edges import by_size
+from consensus.edges import MAD, by_size
 from consensus.overlap import pair_iou
 from consensus.pairs import intersection, own_pairs
 from consensus.rules import Limit, Rules
@@ -21,9 +21,6 @@ from consensus.sheet import Floats, Ints
 from consensus.slips import Agreed, Slips, broken, duplicates, merged, outside, split
 from consensus.study import Study
 from pool.boxes import area
-
-MAD = 1.4826
-"""Median absolute deviation to standard deviation, for normal values."""
 
 EDGES = ("left", "upper", "right", "lower")
 OUTWARD = np.array([-1.0, -1.0, 1.0, 1.0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -65,6 +66,17 @@ def answers(draw: st.DrawFn, people: int = 4) -> list[Annotation]:
             regions.append(region(name, quad[0] + shift, quad[1], quad[2] + shift, quad[3]))
         given.append(drew(f"person {k}", *regions, number=k + 1))
     return given
+
+
+def shuffled(data: st.DataObject, given: Sequence[Annotation]) -> list[Annotation]:
+    """The same answers of `answers` in another order, by people of other names, boxes in another order."""
+    names = data.draw(st.permutations(["person 0", "person 1", "person 2", "person 3"]))
+    return [
+        replace(
+            a, annotator=names[int(a.annotator[-1])], regions=tuple(data.draw(st.permutations(a.regions)))
+        )
+        for a in data.draw(st.permutations(given))
+    ]
 
 
 def naive_iou(a: Sequence[float], b: Sequence[float]) -> float:

@@ -16,7 +16,7 @@ from consensus import matching
 from consensus.compatible import label_studio_iou
 from consensus.study import of_annotations
 from pool.schema import Annotation, Box, Region
-from tests.consensus.scenes import answers, crowd, drew, naive_iou, region
+from tests.consensus.scenes import answers, crowd, drew, naive_iou, region, shuffled
 
 A = region("bin", 0.0, 0.0, 0.25, 0.25)
 A_HALF = region("bin", 0.0, 0.0, 0.25, 0.125)
@@ -108,15 +108,7 @@ def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch, block: int) -> N
 @given(answers(), st.data())
 @settings(max_examples=50, deadline=None)
 def test_who_says_it_and_when_means_nothing(given_: list[Annotation], data: st.DataObject) -> None:
-    names = data.draw(st.permutations(["person 0", "person 1", "person 2", "person 3"]))
-    renamed = [
-        replace(
-            a,
-            annotator=names[int(a.annotator[-1])],
-            regions=tuple(data.draw(st.permutations(a.regions))),
-        )
-        for a in data.draw(st.permutations(given_))
-    ]
+    renamed = shuffled(data, given_)
     one, other = (label_studio_iou(of_annotations(x)) for x in (given_, renamed))
     assert one == pytest.approx(other, abs=1e-12, nan_ok=True)
 

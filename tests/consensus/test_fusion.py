@@ -20,7 +20,7 @@ from consensus.edges import corrected
 from consensus.fusion import Fused, fuse, fuse_all, fuse_study, learn_trust
 from consensus.study import of_annotations
 from pool.schema import Annotation, BadInput, Box, Consensus, Region
-from tests.consensus.scenes import answers, crowd, drew, naive_iou, region
+from tests.consensus.scenes import answers, crowd, drew, naive_iou, region, shuffled
 
 BIN = region("bin", 0.1, 0.1, 0.4, 0.4)
 WIDE = region("bin", 0.1, 0.1, 0.5, 0.4)
@@ -169,15 +169,7 @@ def test_regions_run_down_the_image() -> None:
 @given(answers(), st.data())
 @settings(max_examples=60, deadline=None)
 def test_order_and_names_mean_nothing(given_: list[Annotation], data: st.DataObject) -> None:
-    names = data.draw(st.permutations(["person 0", "person 1", "person 2", "person 3"]))
-    renamed = [
-        replace(
-            a,
-            annotator=names[int(a.annotator[-1])],
-            regions=tuple(data.draw(st.permutations(a.regions))),
-        )
-        for a in data.draw(st.permutations(given_))
-    ]
+    renamed = shuffled(data, given_)
     one, other = fuse(given_), fuse(renamed)
     assert sorted(map(repr, one.regions)) == sorted(map(repr, other.regions))
     assert (one.score, one.disputed) == (other.score, other.disputed)
