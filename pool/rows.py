@@ -34,6 +34,7 @@ from pool.schema import (
     Sample,
     Snapshot,
     Task,
+    Variant,
 )
 
 R = TypeVar("R")
@@ -180,6 +181,7 @@ ANNOTATIONS = Mapper(Annotation, {"regions": REGIONS, "change": CHANGE})
 ROUNDS = Mapper(Round)
 DECISIONS = Mapper(Decision, {"uncertainty": UNCERTAINTY, "p_select": _share("p_select")})
 CONSENSUS = Mapper(Consensus, {"score": _share("score"), "regions": REGIONS, "annotators": WORDS})
+VARIANTS = Mapper(Variant, {"regions": REGIONS, "gates": MAPPING})
 EDITS = Mapper(Edit, {"before": JSON, "after": JSON})
 SNAPSHOTS = Mapper(Snapshot, {"manifest": MAPPING})
 EVENTS = Mapper(Event, {"body": MAPPING})

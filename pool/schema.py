@@ -33,6 +33,7 @@ Source = Literal["camera", "generated"]
 Route = Literal["auto", "human", "double"]
 Origin = Literal["manual", "prediction", "prediction-changed"]
 ModelState = Literal["candidate", "champion", "retired", "refused"]
+VariantState = Literal["planned", "passed", "rejected", "accepted", "refused", "failed"]
 
 
 class ThresherError(Exception):
@@ -136,6 +137,37 @@ class Sample:
     source: Source = "camera"
     parent: str | None = None
     recipe: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """A picture made, or to be made, from a sample: its lineage, and what became of it.
+
+    ``id`` is made of project, parent, recipe and seed, so that the same wish is one variant. ``job``
+    planned it. ``parent`` is a sample, ``condition`` the name of a weather or light (empty for a pasted recipe),
+    ``recipe`` the whole infotext, hashes of the models included. ``regions`` are the parent's boxes, which
+    people are shown to confirm. ``state``: planned; then ``passed`` or ``rejected`` by the gates, or
+    ``failed`` where no picture came of it; a person may have ``accepted`` what was rejected, or ``refused``
+    what had passed. ``sample`` is the picture's id once it is stored (rejected ones are kept too),
+    ``suffix`` its ending and ``bytes`` its size. ``gates`` is what each gate measured, ``reason`` one
+    sentence.
+    """
+
+    id: str
+    project: int
+    job: str
+    parent: str
+    condition: str
+    recipe: str
+    seed: int
+    created_at: datetime
+    regions: tuple[Region, ...] = ()
+    state: VariantState = "planned"
+    sample: str | None = None
+    suffix: str = ".png"
+    bytes: int = 0
+    gates: Mapping[str, Any] = field(default_factory=dict)
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)

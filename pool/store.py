@@ -31,6 +31,7 @@ from pool import (
     _samples,
     _signals,
     _states,
+    _variants,
 )
 from pool._samples import Waiting as Waiting
 from pool._states import State
@@ -52,6 +53,8 @@ from pool.schema import (
     Sample,
     Snapshot,
     Task,
+    Variant,
+    VariantState,
 )
 
 
@@ -299,6 +302,37 @@ class Pool:
     def consensus(self, project: int) -> dict[str, Consensus]:
         """Consensus by sample."""
         return _annotations.list_consensus(self._db, project)
+
+    # Variants
+
+    def plan_variants(self, variants: Sequence[Variant]) -> int:
+        """Note pictures to be made; how many are to be. A known one stays as it is.
+
+        One that failed is tried again, by the job that wants it now.
+        """
+        return _variants.plan(self._db, variants)
+
+    def save_variants(self, variants: Sequence[Variant]) -> None:
+        """Write what became of variants, over what was known of them."""
+        _variants.save(self._db, variants)
+
+    def variant(self, id: str) -> Variant:  # noqa: A002
+        """The variant whose id begins like this; UnknownRecord where there is none, or more than one."""
+        return _variants.one(self._db, id)
+
+    def variants(
+        self, project: int, *, job: str | None = None, states: Collection[VariantState] = ()
+    ) -> list[Variant]:
+        """A project's variants, oldest first; all, or those of a job, or in one of these states."""
+        return _variants.of_project(self._db, project, job, states)
+
+    def variants_of(self, samples: Sequence[str]) -> dict[str, Variant]:
+        """By sample, the variant that each of these pictures is; camera images are left out."""
+        return _variants.of_samples(self._db, samples)
+
+    def variant_bytes(self) -> int:
+        """Bytes that the pictures of all variants take, rejected ones among them."""
+        return _variants.size(self._db)
 
     # Edits
 

@@ -289,6 +289,28 @@ consensus = Table(
     Column("disputed", Integer, nullable=False),
 )
 
+# Pictures made from samples; no foreign key on ``sample``, which enters the pool only if it passes.
+variants = Table(
+    "variants",
+    metadata,
+    Column("id", Words, primary_key=True),
+    Column("project", BigInteger, ForeignKey(projects.c.id), nullable=False),
+    Column("job", Words, nullable=False),
+    Column("parent", Words, ForeignKey(samples.c.id), nullable=False),
+    Column("condition", Words, nullable=False),
+    Column("recipe", Words, nullable=False),
+    Column("seed", BigInteger, nullable=False),
+    Column("created_at", Moment, nullable=False),
+    Column("state", Words, nullable=False),
+    Column("sample", Words, index=True),
+    Column("suffix", Words, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("reason", Words, nullable=False),
+    Column("regions", Text, nullable=False),
+    Column("gates", Text, nullable=False),
+    Index("ix_variants_project_job_state", "project", "job", "state"),
+)
+
 # What was changed in Label Studio, in the order in which it was: the book of who, when and what before.
 edits = Table(
     "edits",

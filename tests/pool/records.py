@@ -27,6 +27,7 @@ from pool.schema import (
     Sample,
     Snapshot,
     Task,
+    Variant,
 )
 from pool.store import Pool
 
@@ -230,6 +231,24 @@ rounds = st.builds(
 )
 edits = st.builds(
     Edit, st.just(1), ids, words, ids, json_values, json_values, words, words, moments, st.none() | moments
+)
+variants = st.builds(
+    Variant,
+    words,
+    st.just(1),
+    words,
+    st.just(sha("a")),
+    words,
+    words,
+    st.integers(0, 2**32 - 1),
+    moments,
+    region_lists,
+    st.sampled_from(["planned", "passed", "rejected", "accepted", "refused", "failed"]),
+    st.none() | words,
+    st.just(".png"),
+    counts,
+    bodies,
+    words,
 )
 snapshots = st.builds(Snapshot, words, st.just(1), bodies, moments)
 events = st.builds(Event, words, ids, words, bodies)

@@ -160,6 +160,14 @@ def test_edit(fresh: Fresh, record: Any) -> None:
     assert pool.edits(1) == [record]
 
 
+@given(record=records.variants)
+@examples
+def test_variant(fresh: Fresh, record: Any) -> None:
+    pool = fresh()
+    pool.save_variants([record])
+    assert pool.variants(1) == [record]
+
+
 @given(record=records.snapshots)
 @examples
 def test_snapshot(fresh: Fresh, record: Any) -> None:

@@ -23,6 +23,7 @@ from pool.schema import (
     Snapshot,
     Task,
     UnknownRecord,
+    Variant,
 )
 from pool.store import Pool
 from tests.pool.records import (
@@ -474,6 +475,36 @@ def test_edits_are_a_book_that_is_only_added_to(pool: Pool) -> None:
     assert pool.edits(1) == [replace(first, undone_at=later), second, third]
     other = replace(other, undone_at=later + timedelta(hours=1))
     assert pool.edits(2) == [other]
+
+
+def test_variants_are_planned_once_and_tried_again_only_after_a_failure(pool: Pool) -> None:
+    (parent,) = settle(pool, "a", projects=(1, 2))
+    first = Variant("a1", 1, "job-1", parent.id, "night", "night\nSteps: 4", 7, NOW)
+    second = replace(first, id="a2", seed=8, created_at=NOW + timedelta(seconds=1))
+    assert pool.plan_variants([first, second]) == 2
+    done = replace(first, state="passed", sample="s" * 64, bytes=100, gates={"structure": {"value": 1.0}})
+    lost = replace(second, state="failed", reason="no memory")
+    pool.save_variants([done, lost])
+    again = [replace(first, job="job-2"), replace(second, job="job-2")]
+    assert pool.plan_variants(again) == 1
+    assert pool.variants(1) == [done, again[1]]
+    assert pool.variants(1, job="job-2") == [again[1]]
+    assert pool.variants(1, states=("passed",)) == [done]
+    assert pool.variants(2) == []
+    assert pool.variants_of(["s" * 64, parent.id]) == {"s" * 64: done}
+    assert pool.variant_bytes() == 100
+
+
+def test_a_variant_is_found_by_the_beginning_of_its_id(pool: Pool) -> None:
+    (parent,) = settle(pool, "a", projects=(1,))
+    first = Variant("ab1", 1, "job", parent.id, "dusk", "r", 7, NOW)
+    pool.plan_variants([first, replace(first, id="ab2")])
+    assert pool.variant("ab1") == first
+    for start, why in (("ab", "several"), ("x", "no variant"), ("", "no variant"), ("%", "no variant")):
+        with pytest.raises(UnknownRecord, match=f"(?i){why}"):
+            pool.variant(start)
+    with pytest.raises(UnknownRecord, match="sample"):
+        pool.plan_variants([replace(first, id="c", parent="f" * 64)])
 
 
 def test_consensus_is_replaced(pool: Pool) -> None:
