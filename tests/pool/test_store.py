@@ -489,7 +489,7 @@ def test_variants_are_planned_once_and_tried_again_only_after_a_failure(pool: Po
     assert pool.plan_variants(again) == 1
     assert pool.variants(1) == [done, again[1]]
     assert pool.variants(1, job="job-2") == [again[1]]
-    assert pool.variants(1, states=("passed",)) == [done]
+    assert pool.variants(1, states=["passed"]) == [done]
     assert pool.variants(2) == []
     assert pool.variants_of(["s" * 64, parent.id]) == {"s" * 64: done}
     assert pool.variant_bytes() == 100
