@@ -63,8 +63,23 @@ def space(camera: Camera, owner: NDArray[np.uint8], wall: float, depths: Sequenc
     return Space(owner, ground, owner < FIRST, depth, c * right + s * depth, up, c * depth - s * right)
 
 
+@dataclass(frozen=True, slots=True)
+class Negative:
+    """A picture before the film: planes (3, h, w) of 0 to 255 and beyond, where each pixel is in the world,
+    and the share of it that is sky (h, w)."""
+
+    planes: Field
+    at: Space
+    sky: Field
+
+
 def develop(stage: Stage, lamps: Sequence[Lamp], depths: Sequence[float]) -> NDArray[np.uint8]:
     """The finished picture (h, w, 3)."""
+    return film(expose(stage, lamps, depths).planes, stage.light.grain, stage.rng)
+
+
+def expose(stage: Stage, lamps: Sequence[Lamp], depths: Sequence[float]) -> Negative:
+    """Light the painted sheet: shadows, lamps and haze, before the film."""
     light, camera, canvas = stage.light, stage.half, stage.canvas
     size = (camera.width, camera.height)
     albedo = np.stack(cv2.split(cv2.resize(canvas.colour, size, interpolation=cv2.INTER_AREA))).astype(
@@ -89,7 +104,7 @@ def develop(stage: Stage, lamps: Sequence[Lamp], depths: Sequence[float]) -> NDA
         out[k] = lit + (albedo[k] - lit) * sky
     if glow.any():
         _bloom(out, albedo * glow)
-    return _film(stage, out)
+    return Negative(out, at, sky)
 
 
 def _share(mask: NDArray[np.bool_], size: tuple[int, int]) -> Field:
@@ -163,16 +178,16 @@ def _bloom(out: Field, shining: Field) -> None:
         out[k] += cv2.resize(halo, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
-def _film(stage: Stage, out: Field) -> NDArray[np.uint8]:
-    """Vignette, a soft shoulder, contrast, grain and rounding."""
+def film(out: Field, strength: float, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Vignette, a soft shoulder, contrast, grain (``strength`` in grey levels) and rounding, in place."""
     height, width = out.shape[1:]
     y = np.linspace(-1, 1, height, dtype=np.float32)[:, None] ** 2
     x = np.linspace(-1, 1, width, dtype=np.float32)[None, :] ** 2
     vignette = (1 - np.float32(0.07) * (x + y) ** 2 - np.float32(0.04) * (x + y)) * np.float32(1 / 255)
     # Two bytes of chance added up fall off like film grain, at a tenth of the price of a normal.
-    chance = np.frombuffer(stage.rng.bytes(2 * height * width), np.uint8).reshape(2, height, width)
+    chance = np.frombuffer(rng.bytes(2 * height * width), np.uint8).reshape(2, height, width)
     grain = chance[0].astype(np.float32) + chance[1] - np.float32(255)
-    grain *= np.float32(stage.light.grain / 104.5)
+    grain *= np.float32(strength / 104.5)
     for k in range(3):
         plane = out[k]
         plane *= vignette

@@ -22,7 +22,7 @@ from backend.demo.darkroom import Lamp, develop
 from backend.demo.facades import paint_fronts
 from backend.demo.furniture import DECOYS, LAMP, LAMP_HEIGHT, TREE, Prop
 from backend.demo.heaps import bags, cartons, mattress, scatter
-from backend.demo.light import LIGHTS, SHARES, light
+from backend.demo.light import LIGHTS, SHARES, Light, light
 from backend.demo.stage import Place, Stage
 from backend.demo.street import Street, paint_ground, paint_sky, spot, street
 from backend.demo.walkers import PERSON
@@ -60,6 +60,16 @@ def condition(seed: int) -> str:
     return str(np.random.default_rng([seed, 1]).choice(LIGHTS, p=SHARES))
 
 
+@dataclass(frozen=True, slots=True)
+class Painting:
+    """A painted scene before it is developed, with the distances of its things in the order of painting."""
+
+    stage: Stage
+    lamps: tuple[Lamp, ...]
+    depths: tuple[float, ...]
+    regions: tuple[Region, ...]
+
+
 def render(seed: int, size: tuple[int, int] = (640, 480)) -> Scene:
     """Draw the scene of a seed at ``size`` (width, height) in pixels, each at least 64.
 
@@ -67,15 +77,27 @@ def render(seed: int, size: tuple[int, int] = (640, 480)) -> Scene:
 
     Raises BadInput for a negative seed or a smaller size.
     """
+    done = paint(seed, size)
+    return Scene(develop(done.stage, done.lamps, done.depths), done.regions, condition(seed))
+
+
+def paint(
+    seed: int, size: tuple[int, int] = (640, 480), relight: Callable[[Light, Camera], Light] | None = None
+) -> Painting:
+    """Paint the scene of a seed, in another light where ``relight`` makes one of the seed's own.
+
+    Whatever the light, the same things stand at the same places. Raises BadInput as ``render`` does.
+    """
     width, height = size
     if seed < 0:
         raise BadInput("seed", "0 or more", seed)
     if min(size) < 64:
         raise BadInput("size", "at least 64 by 64 pixels", size)
     rng = np.random.default_rng([seed, 0])
-    name = condition(seed)
     plan, camera = _view(rng, width * 2, height * 2)
-    stage = Stage(camera, light(name, rng), Canvas(camera.width, camera.height), plan.wall, rng)
+    own = light(condition(seed), rng)
+    shown = own if relight is None else relight(own, camera)
+    stage = Stage(camera, shown, Canvas(camera.width, camera.height), plan.wall, rng, own.lit)
     paint_sky(stage)
     paint_ground(stage, plan)
     paint_fronts(stage)
@@ -91,8 +113,8 @@ def render(seed: int, size: tuple[int, int] = (640, 480)) -> Scene:
         for thing, shape in zip(things, shapes, strict=True)
         if (region := _region(stage, thing, shape))
     )
-    depths = [camera.depth(t.place.x, t.place.z) for t in things]
-    return Scene(develop(stage, _lamps(stage, plan, things), depths), regions, name)
+    depths = tuple(camera.depth(t.place.x, t.place.z) for t in things)
+    return Painting(stage, tuple(_lamps(stage, plan, things)), depths, regions)
 
 
 def jpeg(scene: Scene) -> bytes:

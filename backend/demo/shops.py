@@ -8,7 +8,7 @@ import numpy as np
 from backend.demo.camera import Points
 from backend.demo.canvas import Colour
 from backend.demo.stage import Stage
-from backend.demo.walls import Wall, glass
+from backend.demo.walls import Wall, glass, gleam
 
 _OUT = np.array([0.0, 0.0, -1.0])
 _WORDS = ("BAKERY", "CAFE", "BOOKS", "FLOWERS", "PHARMACY", "NOODLES", "TAILOR", "GROCER", "OPTIC", "BIKES")
@@ -21,18 +21,17 @@ def shop(wall: Wall, left: float, right: float) -> None:
     colour = CLOTHS[int(rng.integers(len(CLOTHS)))]
     x0, x1 = left + 0.25, right - 0.25
     wall.rect(x0, 0, x1, 3.05, (colour[0] * 0.55, colour[1] * 0.55, colour[2] * 0.55))
-    open_late = rng.random() < stage.light.lit * 1.6
+    open_late, own = stage.evening(1.6)
     pane = (x0 + 0.15, 0.5, x1 - 1.35, 2.35)
     for a, b, low in ((pane[0], pane[2], 0.5), (x1 - 1.15, x1 - 0.2, 0.12)):
+        share = gleam(stage, own)
         if not open_late:
-            glass(wall, (a, low, b, 2.35))
+            glass(wall, (a, low, b, 2.35), share)
             continue
         for k in range(5):
-            share = 0.55 + 0.1 * k
+            tone = 0.55 + 0.1 * k
             y = low + (2.35 - low) * k / 5
-            wall.rect(
-                a, y, b, low + (2.35 - low) * (k + 1) / 5, (218 * share, 178 * share, 118 * share), 170
-            )
+            wall.rect(a, y, b, low + (2.35 - low) * (k + 1) / 5, (218 * tone, 178 * tone, 118 * tone), 170)
         wall.rect(a + 0.1, 1.35, b - 0.1, 1.4, (104, 76, 48), 120)
     for _ in range(int(rng.integers(4, 10))):
         x, w = rng.uniform(pane[0], pane[2] - 0.3), rng.uniform(0.1, 0.3)

@@ -58,6 +58,7 @@ class Place:
 class Stage:
     """What painters work with.
 
+    ``custom`` is the share of windows that are lit in the seed's own light, None where that is ``light``.
     At picture size (h, w): ``shadow`` and ``contact`` in [0, 255], ``relief`` and ``masonry`` the
     patterns of paving and walls as factors about 1. ``half`` is the camera of that size.
     """
@@ -67,6 +68,7 @@ class Stage:
     canvas: Canvas
     wall: float
     rng: np.random.Generator
+    custom: float | None = None
     shadow: NDArray[np.uint8] = field(init=False)
     contact: NDArray[np.uint8] = field(init=False)
     relief: NDArray[np.float32] = field(init=False)
@@ -83,6 +85,12 @@ class Stage:
         """A surface colour as it looks in this light; None = a thing without one facing, such as paper."""
         r, g, b = self.light.shade(_PAPER if normal is None else normal)
         return min(colour[0] * r, 255.0), min(colour[1] * g, 255.0), min(colour[2] * b, 255.0)
+
+    def evening(self, busy: float = 1.0) -> tuple[bool, bool]:
+        """Whether the next window is lit, in this light and in the seed's own; one chance decides both."""
+        chance, share = self.rng.random(), self.light.lit
+        own = share if self.custom is None else self.custom
+        return bool(chance < share * busy), bool(chance < own * busy)
 
     def flat(self, points: Points, colour: Colour, glow: int = 0) -> None:
         """Paint a world polygon (n, 3) in a colour that is lit already."""

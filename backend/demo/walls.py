@@ -50,20 +50,21 @@ def window(wall: Wall, at: tuple[float, float, float, float], frame: Colour) -> 
     x0, y0, x1, y1 = at
     wall.rect(x0 - 0.06, y0 - 0.05, x1 + 0.06, y1 + 0.08, (frame[0] * 0.5, frame[1] * 0.5, frame[2] * 0.5))
     wall.rect(x0, y0, x1, y1, frame)
-    lit = rng.random() < stage.light.lit
+    lit, own = stage.evening()
     warm = rng.uniform(0.75, 1.1)
     bars = int(rng.integers(1, 3))
     step = (x1 - x0 - 0.08) / bars
     for k in range(bars):
         a, b = x0 + 0.07 + k * step, x0 + 0.01 + (k + 1) * step
         low, high = y0 + 0.07, y1 - 0.07
+        share = gleam(stage, own)
         if lit:
             wall.rect(a, low, b, high, (236 * warm, 186 * warm, 112 * warm), int(200 * min(warm, 1)))
             wall.rect(
                 a, (low + high) / 2, b, high, (248 * warm, 206 * warm, 138 * warm), int(220 * min(warm, 1))
             )
         else:
-            glass(wall, (a, low, b, high))
+            glass(wall, (a, low, b, high), share)
     if rng.random() < 0.45:
         cloth = (206, 200, 188) if not lit else (150, 112, 70)
         for a, b in ((x0 + 0.07, x0 + 0.26), (x1 - 0.26, x1 - 0.07)):
@@ -73,14 +74,19 @@ def window(wall: Wall, at: tuple[float, float, float, float], frame: Colour) -> 
     wall.ledge(x0 - 0.1, x1 + 0.1, y0 - 0.12, 0.09, 0.1, (206, 202, 194))
 
 
-def glass(wall: Wall, at: tuple[float, float, float, float]) -> None:
-    """Paint a pane that shows some of the sky."""
+def gleam(stage: Stage, own: bool) -> float:
+    """How much of a pane shows the sky; spends no chance where the seed's ``own`` light lights it."""
+    return 0.375 if own else float(stage.rng.uniform(0.25, 0.5))
+
+
+def glass(wall: Wall, at: tuple[float, float, float, float], share: float) -> None:
+    """Paint a pane whose upper ``share`` shows the sky."""
     x0, y0, x1, y1 = at
     sky = np.array(wall.stage.light.sky[1])
     dark = (52.0, 62.0, 72.0)
     wall.rect(x0, y0, x1, y1, dark)
     r, g, b = np.array(dark) * 0.62 + sky * 0.34
-    third, lean = (y1 - y0) * wall.stage.rng.uniform(0.25, 0.5), (x1 - x0) * 0.5
+    third, lean = (y1 - y0) * share, (x1 - x0) * 0.5
     wall.shape(
         ((x0, y1 - third), (x1, y1 - third - lean * 0.5), (x1, y1), (x0, y1)),
         (float(r), float(g), float(b)),
