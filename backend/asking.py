@@ -19,7 +19,7 @@ from backend.studio.convert import shown
 from pool.columns import Columns
 from pool.schema import Decision, ModelVersion, Prediction
 from sampler.balance import rare, weigh
-from sampler.batch import BLIND, Pick, Shares, compose, release
+from sampler.batch import BLIND, Pick, Shares, compose, release, rivals
 from sampler.effort import seconds
 from sampler.novelty import novel
 from sampler.routing import explain, route
@@ -97,6 +97,12 @@ def decide(house: House, model: ModelVersion, wish: Wish, round_id: str, job: Jo
     known = briefing.known_boxes(house, model.project, columns.labels)
     how = _strategy(wish.strategy, model, known)
     weighed = weigh(values, briefing.doubtful(columns), known, s.balance)
+    # Whatever competes, only a share of the batch may be pictures that no camera took.
+    origin = [wanted[name].parent for name in columns.samples]
+    kept = rivals(weighed, origin, int(s.variant_share * wish.size))
+    columns, values, weighed, holdout = columns.of(kept), values[kept], weighed[kept], holdout[kept]
+    generated = np.array([origin[i] is not None for i in kept], dtype=np.bool_)
+    free = np.flatnonzero(~holdout)
     table = _Table(
         columns,
         values,
@@ -114,6 +120,7 @@ def decide(house: House, model: ModelVersion, wish: Wish, round_id: str, job: Jo
         shares=Shares(s.audit_share, s.free_share),
         wanted=briefing.requested(house, model.project, columns),
         double=briefing.shows(columns, costly, s.show_floor),
+        generated=generated,
     )
     sure = trust.sureness(house, columns)
     taken = {p.index for p in picks} | set(briefing.requested(house, model.project, columns).tolist())
@@ -122,7 +129,10 @@ def decide(house: House, model: ModelVersion, wish: Wish, round_id: str, job: Jo
         [
             i
             for i in free.tolist()
-            if i not in taken and not wanted[columns.samples[i]].people and columns.samples[i] not in undone
+            if i not in taken
+            and not generated[i]  # what no camera took is nobody's label until a person looked
+            and not wanted[columns.samples[i]].people
+            and columns.samples[i] not in undone
         ],
         dtype=np.intp,
     )
@@ -203,6 +213,7 @@ def _decisions(
     columns, floor = table.columns, house.settings.show_floor
     names = [columns.samples[p.index] for p in picks]
     seen = {p.sample: p for p in house.pool.predictions(model.version, names)}
+    origins = _origins(house, names)
     asked = [p.index for p in picks if p.lane not in BLIND and p.lane != "auto"]
     new = dict(zip(asked, _novel(table.signals, asked), strict=True))
     scarce = [columns.labels[i] for i in rare(table.known_boxes)]
@@ -228,11 +239,23 @@ def _decisions(
                     lane,
                     novel=bool(new.get(pick.index, False)),
                     rare=next((label for label in scarce if label in there), None),
-                ),
+                )
+                + origins.get(name, ""),
                 p_select=pick.p_select,
             )
         )
     return decisions
+
+
+def _origins(house: House, names: Sequence[str]) -> dict[str, str]:
+    """What people are told of variants beside why they were picked, by sample."""
+    variants = house.pool.variants_of(names)
+    parents = house.pool.samples([v.parent for v in variants.values()])
+    return {
+        name: f" Painted from {parents[v.parent].name}{f' as {v.condition}' if v.condition else ''}: "
+        "do its boxes still fit?"
+        for name, v in variants.items()
+    }
 
 
 def _novel(signals: Signals, images: Sequence[int]) -> list[bool]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from backend import cli_audit, cli_sampler
+from backend import cli_audit, cli_generate, cli_sampler
 from backend.cli_base import (
     SERVICE,
     VERBS,
@@ -30,6 +30,7 @@ __all__ = ["cli", "main"]
 
 cli_sampler.register(cli)
 cli_audit.register(cli)
+cli_generate.register(cli)
 
 
 def main() -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from backend.detector.predict import Detector
     from backend.studio.client import Studio
     from backend.studio.media import Fetcher
+    from generator.diffusion.pipeline import Painter
 
 log = logging.getLogger("thresher.house")
 
@@ -69,6 +70,8 @@ class House:
         """Close the ledger and the connection to Label Studio."""
         if "studio" in self.__dict__:
             self.studio.close()
+        if "painter" in self.__dict__:
+            self.painter.close()
         self.pool.close()
 
     @cached_property
@@ -135,6 +138,19 @@ class House:
             self._detector = ((model.version, labels), detector)
         return self._detector[1]
 
+    @cached_property
+    def painter(self) -> Painter:
+        """What paints variants by diffusion; it loads a model when it is first used, and keeps it."""
+        from backend.variants import shelf
+        from generator.diffusion.options import PainterOptions
+        from generator.diffusion.pipeline import Painter
+
+        s = self.settings
+        options = PainterOptions(
+            device=_torch_device(s.device), batch=s.diffusion_batch, threads=s.threads, hub=s.diffusion_hub
+        )
+        return Painter(shelf(self), options)
+
     def only_project(self, wanted: int | None) -> Project:
         """The project a command means: the one named, or the only one connected.
 
@@ -169,6 +185,12 @@ def make_folder(settings: Settings) -> None:
             str(settings.data_dir),
             str(error.strerror),
         ) from None
+
+
+def _torch_device(device: str) -> str:
+    """The detector's word for a device in torch's words: its first GPU where it has several."""
+    first = device.split(",")[0].strip()
+    return f"cuda:{first}" if first.isdigit() else first
 
 
 def label_map(project: Project, model: ModelVersion) -> dict[str, str]:

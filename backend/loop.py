@@ -17,15 +17,18 @@ from typing import Any
 
 from backend import (
     accepting,
+    admission,
     asking,
     intake,
     learning,
     outbox,
+    painting,
     requests,
     reviewing,
     snapshot,
     streaming,
     trust,
+    variants,
 )
 from backend.asking import Wish
 from backend.house import House, Job
@@ -172,3 +175,20 @@ def promote(house: House, project: int, candidate: str, job: Job) -> Report:
             outbox.withdraw(house, project, opened.id)
             house.pool.close_round(opened.id, datetime.now(UTC), report["outcome"])
     return report
+
+
+def plan(house: House, project: int, wish: variants.Wish, job: Job) -> Report:
+    """Which variants are made: of the hardest images, in the conditions where the champion is weakest."""
+    return variants.plan(house, house.champion(project), wish, job)
+
+
+def generate(house: House, project: int, job: Job) -> Report:
+    """Planned variants are painted and judged; those that pass enter the pool."""
+    return painting.paint(house, house.champion(project), job)
+
+
+def admit(house: House, project: int, job: Job) -> Report:
+    """Variants that are in the pool become tasks, as every image does."""
+    taken = house.pool.variants(project, states=admission.IN_POOL)
+    samples = house.pool.samples([v.sample for v in taken if v.sample])
+    return {"tasks": outbox.make_tasks(house, project, list(samples.values()), job)}

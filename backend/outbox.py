@@ -169,12 +169,13 @@ def withdraw(house: House, project: int, round_id: str) -> None:
 def _drawn(house: House, project: int, version: str, tasks: Mapping[str, int]) -> dict[int, list[Any]]:
     """What people meet of these samples' predictions, by task."""
     from backend.studio.convert import results, shown
+    from backend.studio.proposals import proposed
 
     known = house.pool.samples(list(tasks))
     target, floor = house.pool.project(project), house.settings.show_floor
     met = {
         p.sample: shown(p, floor, holdout=known[p.sample].holdout).regions
-        for p in house.pool.predictions(version, list(tasks))
+        for p in proposed(house.pool, house.pool.predictions(version, list(tasks)))
     }
     return {
         tasks[name]: results(regions, target, (known[name].width, known[name].height))

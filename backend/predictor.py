@@ -186,9 +186,11 @@ def _item(
     drawn: Sequence[Result],
 ) -> Result:
     from backend.studio import convert
+    from backend.studio.proposals import proposed
 
     areas = [r.box for r in convert.read(list(drawn), target).regions]
     if not areas:
+        prediction = next(proposed(house.pool, [prediction]))
         return convert.task_item(task, prediction, target, sample, house.settings.show_floor)
     # Inside an area that somebody points at, even the weak boxes are worth showing.
     there = tuple(r for r in prediction.regions if _inside(r.box, areas))

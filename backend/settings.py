@@ -280,6 +280,60 @@ class Settings(BaseSettings):
         validation_alias=_names("THRESHER_REVIEW_AUTO"),
         description="Write consensus and review queue into Label Studio with every round, unasked.",
     )
+    weather: Path | None = Field(
+        None,
+        validation_alias=_names("THRESHER_WEATHER"),
+        description="YAML file of conditions and recipes beside, or in place of, those that are known.",
+    )
+    diffusion_dir: Path | None = Field(
+        None,
+        validation_alias=_names("THRESHER_DIFFUSION_DIR"),
+        description="Folder of diffusion models as A1111 has it: Stable-diffusion, VAE, Lora, ControlNet.",
+    )
+    diffusion_model: str = Field(
+        "street-weather",
+        validation_alias=_names("THRESHER_DIFFUSION_MODEL"),
+        description="Checkpoint that paints variants; physical for none: renderers then do it.",
+    )
+    diffusion_vae: str = Field(
+        "",
+        validation_alias=_names("THRESHER_DIFFUSION_VAE"),
+        description="VAE in place of the checkpoint's own; empty: its own.",
+    )
+    diffusion_controls: bool = Field(
+        False,
+        validation_alias=_names("THRESHER_DIFFUSION_CONTROLS"),
+        description="Use the ControlNets that conditions name; they must be in the folder of models.",
+    )
+    diffusion_hub: bool = Field(
+        False,
+        validation_alias=_names("THRESHER_DIFFUSION_HUB"),
+        description="Fetch models named owner/name from the Hugging Face hub.",
+    )
+    diffusion_batch: int = Field(
+        0,
+        ge=0,
+        validation_alias=_names("THRESHER_DIFFUSION_BATCH"),
+        description="Pictures painted at once; 0: as many as the GPU's memory holds, one without a GPU.",
+    )
+    variants_gb: float = Field(
+        20.0,
+        gt=0,
+        validation_alias=_names("THRESHER_VARIANTS_GB"),
+        description="Disk that variants may take, in GB (10^9 bytes), rejected ones included.",
+    )
+    variant_share: float = Field(
+        0.2,
+        ge=0.0,
+        le=1.0,
+        validation_alias=_names("THRESHER_VARIANT_SHARE"),
+        description="Largest share of a round's images that may be generated ones.",
+    )
+    gates: str = Field(
+        "",
+        validation_alias=_names("THRESHER_GATES"),
+        description="Thresholds that variants are held against, such as strange=1, found=0.6.",
+    )
     holdout_share: float = Field(
         0.1,
         ge=0.0,

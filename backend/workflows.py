@@ -17,7 +17,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from backend import loop
+from backend import loop, variants
 from backend.asking import wish
 from backend.house import House, Job, Stopped
 from backend.settings import Settings
@@ -77,6 +77,11 @@ LEARN: tuple[Step, ...] = (
     CALIBRATE,
     ("push", lambda house, project, job, _: loop.push(house, project, job)),
 )
+ADMIT: tuple[Step, ...] = (
+    ("admit", lambda house, project, job, _: loop.admit(house, project, job)),
+    ("look", lambda house, project, job, _: loop.prelabel(house, project, job)),
+    ("push", lambda house, project, job, _: loop.push(house, project, job)),
+)
 WORKFLOWS: dict[str, tuple[Step, ...]] = {
     "prelabel": LOOK,
     "ask": (
@@ -104,6 +109,17 @@ WORKFLOWS: dict[str, tuple[Step, ...]] = {
     ),
     "collect": COLLECT,
     "learn": LEARN,
+    "generate": (
+        # Parents are chosen, and boxes carried over, by what the champion sees.
+        ("prelabel", lambda house, project, job, _: loop.prelabel(house, project, job)),
+        (
+            "plan",
+            lambda house, project, job, given: loop.plan(house, project, variants.wish(given), job),
+        ),
+        ("paint", lambda house, project, job, _: loop.generate(house, project, job)),
+        *ADMIT,
+    ),
+    "admit": ADMIT,
 }
 
 

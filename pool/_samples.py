@@ -112,11 +112,15 @@ def tasks_of(db: Database, project: int, ids: Sequence[str]) -> list[Task]:
 
 
 class Waiting(NamedTuple):
-    """An image that wants an answer perhaps: is it holdout, how many people answered, how it looks."""
+    """An image that wants an answer perhaps: is it holdout, how many people answered, how it looks.
+
+    ``parent`` is the sample that it was made from, None for a camera image.
+    """
 
     holdout: bool
     people: int
     phash: int
+    parent: str | None = None
 
 
 def waiting(db: Database, project: int) -> dict[str, Waiting]:
@@ -133,16 +137,17 @@ def waiting(db: Database, project: int) -> dict[str, Waiting]:
     )
     people = func.count(answers.c.annotator.distinct())
     query = (
-        select(tasks.c.sample, samples.c.holdout, people, samples.c.phash)
+        select(tasks.c.sample, samples.c.holdout, people, samples.c.phash, samples.c.parent)
         .join(samples, samples.c.id == tasks.c.sample)
         .outerjoin(answers, live)
         .where(tasks.c.project == project, ~open_round)
-        .group_by(tasks.c.sample, samples.c.holdout, samples.c.phash)
+        .group_by(tasks.c.sample, samples.c.holdout, samples.c.phash, samples.c.parent)
         .order_by(tasks.c.sample)
     )
     with db.read() as connection:
         return {
-            row[0]: Waiting(bool(row[1]), row[2], PHASH.read(row[3])) for row in connection.execute(query)
+            row[0]: Waiting(bool(row[1]), row[2], PHASH.read(row[3]), row[4])
+            for row in connection.execute(query)
         }
 
 

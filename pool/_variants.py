@@ -16,7 +16,7 @@ def plan(db: Database, records: Sequence[Variant]) -> int:
     rows = {each.id: VARIANTS.row(each) for each in records}
     again = (
         update(variants)
-        .where(variants.c.id == bindparam("_id"), variants.c.state == "failed")
+        .where(variants.c.id == bindparam("_id"), variants.c.state.in_(("planned", "failed")))
         .values(state="planned", job=bindparam("_job"), reason="")
     )
     with db.write(*_refers(records)) as connection:

@@ -145,12 +145,12 @@ class Variant:
 
     ``id`` is made of project, parent, recipe and seed, so that the same wish is one variant. ``job``
     planned it. ``parent`` is a sample, ``condition`` the name of a weather or light (empty for a pasted
-    recipe), ``recipe`` the whole infotext, hashes of the models included. ``regions`` are the parent's boxes, which
-    people are shown to confirm. ``state``: planned; then ``passed`` or ``rejected`` by the gates, or
-    ``failed`` where no picture came of it; a person may have ``accepted`` what was rejected, or ``refused``
-    what had passed. ``sample`` is the picture's id once it is stored (rejected ones are kept too),
-    ``suffix`` its ending and ``bytes`` its size. ``gates`` is what each gate measured, ``reason`` one
-    sentence.
+    recipe), ``recipe`` the whole infotext, hashes of models included. ``regions`` are the parent's boxes,
+    which people are shown to confirm. ``state``: planned; then ``passed`` or ``rejected`` by the gates,
+    or ``failed`` where no picture came of it; a person may have ``accepted`` what was rejected, or
+    ``refused`` what had passed. ``sample`` is the picture's id once it is stored (rejected ones are kept
+    too), ``suffix`` its ending and ``bytes`` its size. ``gates`` is what each gate measured, ``reason``
+    one sentence.
     """
 
     id: str

@@ -308,7 +308,7 @@ class Pool:
     def plan_variants(self, variants: Sequence[Variant]) -> int:
         """Note pictures to be made; how many are to be. A known one stays as it is.
 
-        One that failed is tried again, by the job that wants it now.
+        One that failed, or that no job came to make, goes over to the job that wants it now.
         """
         return _variants.plan(self._db, variants)
 

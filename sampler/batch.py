@@ -9,6 +9,8 @@ same (recheck). What audit, holdout and recheck measure, people answer without t
 from __future__ import annotations
 
 import math
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -54,6 +56,30 @@ class Pick:
     p_select: float
 
 
+def rivals(values: NDArray[np.float64], parents: Sequence[str | None], most: int) -> Indices:
+    """The images that compete for a batch: all from a camera, and at most ``most`` generated ones.
+
+    Membership query synthesis with a cap: a generator could fill any batch with what the model doubts. The
+    generated images of the highest ``values`` (n,) stay, each parent's best one before any second one.
+    ``parents`` (n,) are None for images from a camera.
+
+    Raises:
+        BadInput: as many values as parents are needed.
+    """
+    if len(values) != len(parents):
+        raise BadInput("parents", f"of length {len(values)}", len(parents))
+    made = np.array([i for i, parent in enumerate(parents) if parent is not None], dtype=np.intp)
+    made = made[np.argsort(-values[made], kind="stable")]
+    had: Counter[str | None] = Counter()
+    turn = np.zeros(len(made), dtype=np.intp)
+    for place, i in enumerate(made.tolist()):
+        turn[place] = had[parents[i]]
+        had[parents[i]] += 1
+    kept = made[np.argsort(turn, kind="stable")][: max(most, 0)]
+    camera = np.array([i for i, parent in enumerate(parents) if parent is None], dtype=np.intp)
+    return np.asarray(np.sort(np.concatenate((camera, kept))), dtype=np.intp)
+
+
 def compose(
     signals: Signals,
     holdout: NDArray[np.bool_],
@@ -64,6 +90,7 @@ def compose(
     shares: Shares = Shares(0, 0),
     wanted: ArrayLike = (),
     double: ArrayLike | None = None,
+    generated: ArrayLike | None = None,
 ) -> list[Pick]:
     """Choose a batch out of n waiting images.
 
@@ -81,21 +108,25 @@ def compose(
         shares: of the audit and the free lane.
         wanted: indices of images that somebody asked for, the most wanted first.
         double: (n,) images that two people shall see.
+        generated: (n,) images that no camera took. The audit lane never draws one: it measures the model
+            on the pictures that it is for. `rivals` says how many may compete.
 
     Raises:
         BadInput: the arrays differ in length, ``size`` is negative, or no such strategy.
     """
     n = len(signals)
     kind = np.zeros(n, np.bool_) if double is None else np.asarray(double, dtype=np.bool_)
-    for name, column in (("holdout", holdout), ("double", kind)):
+    made = np.zeros(n, np.bool_) if generated is None else np.asarray(generated, dtype=np.bool_)
+    for name, column in (("holdout", holdout), ("double", kind), ("generated", made)):
         if column.shape != (n,):
             raise BadInput(name, f"of shape ({n},)", column.shape)
     if size < 0:
         raise BadInput("size", "0 or more", size)
     draw = np.random.default_rng(rng)
     free = np.flatnonzero(~holdout)
-    drawn = random_n(len(free), round(size * shares.audit), draw)
-    audit = free[drawn.indices]
+    taken_by_camera = free[~made[free]]
+    drawn = random_n(len(taken_by_camera), round(size * shares.audit), draw)
+    audit = taken_by_camera[drawn.indices]
     asked = np.asarray(wanted, dtype=np.intp)
     asked = asked[np.isin(asked, free) & ~np.isin(asked, audit)][: math.ceil(size * shares.free)]
     asked = asked[: max(min(size, len(free)) - len(audit), 0)]

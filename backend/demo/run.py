@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -17,17 +18,19 @@ from typing import Any
 
 import httpx
 
-from backend import connecting, console, loop, overview, processes
+from backend import connecting, console, gallery, loop, overview, processes
 from backend.demo import home
 from backend.demo.labeling import config_for
 from backend.demo.server import LabelStudioServer, migrated_template, write_private
 from backend.house import House, Job, open_house
 from backend.settings import Settings, child_environment, env_file
 from backend.workflows import Jobs
-from pool.schema import BadInput, StudioError
+from pool.schema import BadInput, StudioError, ThresherError
 
 WEIGHTS = Path(__file__).parent / "weights" / "street-bins.pt"
 FIRST_SEED = 0
+VARIED = ["rain:heavy", "snow:heavy", "sandstorm:moderate", "haze:moderate", "night", "glare"]
+"""Weather and light of the demo's variants."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,8 @@ def run(options: Options) -> None:
             project, report = _fill(options, house, server, pictures, labels, tell)
         _tell_where(house, server, project, options, time.monotonic() - started)
         console.table("Asked in this round", ["route", "images", "for example"], report)
+        if options.images is None:
+            vary(house, project, folder)
         _wait(server, service)
 
 
@@ -251,6 +256,35 @@ def _tell_where(
             "look": f"cd {options.folder}; {program().resolve()} status   (or doctor, round ask …)",
             "stop": "Ctrl-C",
         },
+    )
+
+
+def vary(house: House, project: int, folder: Path) -> None:
+    """Paint a few of the hardest scenes in other weather, and draw the contact sheet of what came of it.
+
+    The demo is ready without it: a failure is told, and ends nothing.
+    """
+    sheet = folder / "variants.png"
+    if not sheet.exists():
+        jobs = Jobs(house.settings)
+        with console.bars(show=True) as tell:
+            job = jobs.start(
+                "generate", project, weather=VARIED, parents=["hardest:3"], per_parent=len(VARIED)
+            )
+            done = overview.follow_with(house, jobs, job, tell)
+        jobs.close()
+        try:
+            if done.state != "done":
+                raise ThresherError(str(done.error))
+            gallery.sheet(house, project, sheet)
+        except ThresherError as error:
+            console.say(("no variants: ", "yellow"), str(error))
+            return
+    counts = Counter(v.state for v in house.pool.variants(project))
+    console.say(
+        f"Painted {sum(counts.values())} variants of the hardest scenes by diffusion; the gates let "
+        f"{counts['passed'] + counts['accepted']} into the pool. Look at them: ",
+        (str(sheet), "bold"),
     )
 
 

@@ -133,7 +133,7 @@ def work(url: str, person: home.Person, habit: Habit, project: Project, truth: T
             predictions = [p for p in task.get("predictions", []) if p.get("result")]
             drawn = convert.read(predictions[0]["result"], project).regions if predictions else ()
             rng = np.random.default_rng([zlib.crc32(person.name.encode()), int(task["id"])])
-            regions, seconds = annotate(truth[task["data"]["name"]], drawn, habit, rng)
+            regions, seconds = annotate(truth[scene_of(task["data"]["name"])], drawn, habit, rng)
             size = _size(task, predictions)
             studio.create_annotation(
                 int(task["id"]),
@@ -179,6 +179,12 @@ def read_truth(path: Path) -> dict[str, tuple[Region, ...]]:
     return {
         name: tuple(Region(str(r[0]), Box(*map(float, r[1:]))) for r in rows) for name, rows in raw.items()
     }
+
+
+def scene_of(name: str) -> str:
+    """The drawn picture that a picture of this name shows: itself, or the parent of a variant."""
+    stem, bracket, _ = name.partition(" [")
+    return f"{stem}.jpg" if bracket else name
 
 
 def _staff(known: home.Home) -> Sequence[tuple[home.Person, Habit]]:

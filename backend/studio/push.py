@@ -22,6 +22,7 @@ from backend.studio.client import Studio
 from backend.studio.connect import arrange
 from backend.studio.convert import LAST, task_item
 from backend.studio.labeling import parse
+from backend.studio.proposals import proposed
 from backend.studio.transport import Refusal
 from pool.schema import Failure, Project, StudioError, Task
 from pool.store import Pool
@@ -147,7 +148,7 @@ class _Run:
         target = parse(self.config, self.project.control)
         keys = sorted({task.sample for task in tasks})
         samples = self.pool.samples(keys)
-        seen = {each.sample: each for each in self.pool.predictions(self.version, keys)}
+        seen = {p.sample: p for p in proposed(self.pool, self.pool.predictions(self.version, keys))}
         for task in tasks:
             sample, found = samples[task.sample], seen.get(task.sample)
             if found is None:

@@ -142,13 +142,13 @@ def test_waiting_knows_the_holdout_and_who_answered(settled: Pool) -> None:
     settled.save_decisions([Decision(sha("b"), "r", "v1", "human", 0.5, "entropy", "top_n", "why")])
     holdout = {name: make_sample(name).holdout for name in names}
     assert settled.waiting(1) == {
-        sha(name): (holdout[name], 2 if name == "a" else 0, make_sample(name).phash)
+        sha(name): (holdout[name], 2 if name == "a" else 0, make_sample(name).phash, None)
         for name in sorted("acd", key=sha)
     }
     settled.delete_annotations(1, [2], NOW)
     settled.close_round("r", NOW, "done")
     assert settled.waiting(1) == {
-        sha(name): (holdout[name], 1 if name == "a" else 0, make_sample(name).phash)
+        sha(name): (holdout[name], 1 if name == "a" else 0, make_sample(name).phash, None)
         for name in sorted("abcd", key=sha)
     }
     assert settled.waiting(2) == {}

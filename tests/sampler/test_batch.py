@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pool.schema import BadInput
-from sampler.batch import BLIND, Lane, Shares, compose, deal, queue_scores, release
+from sampler.batch import BLIND, Lane, Shares, compose, deal, queue_scores, release, rivals
 from sampler.strategies import Signals
 from tests.sampler.clouds import cloud
 
@@ -173,3 +174,41 @@ def test_groups_need_picks() -> None:
         deal(np.eye(3), np.zeros(3, np.bool_), 2, 0)
     with pytest.raises(BadInput, match="groups"):
         deal(np.eye(3), np.ones(3, np.bool_), 0, 0)
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 1), st.sampled_from([None, "p", "q", "r"])), max_size=30),
+    st.integers(0, 12),
+)
+def test_rivals_are_every_camera_image_and_the_best_generated_ones_of_different_parents(
+    rows: list[tuple[float, str | None]], most: int
+) -> None:
+    values, parents = np.array([v for v, _ in rows]), [p for _, p in rows]
+    kept = rivals(values, parents, most).tolist()
+    assert kept == sorted(set(kept))
+    made = [i for i in kept if parents[i] is not None]
+    assert len(made) == min(most, sum(p is not None for p in parents))
+    assert set(range(len(rows))) - set(kept) <= {i for i, p in enumerate(parents) if p is not None}
+    for i in set(range(len(rows))) - set(kept):
+        mine = [j for j in made if parents[j] == parents[i]]
+        assert all(values[j] >= values[i] for j in mine)
+        taken = Counter(parents[j] for j in made)
+        assert max(taken.values(), default=0) <= len(mine) + 1  # nobody's second before its first
+
+
+def test_rivals_need_a_parent_or_none_for_each() -> None:
+    with pytest.raises(BadInput, match="parents"):
+        rivals(np.zeros(2), [None], 1)
+
+
+def test_no_generated_image_is_drawn_for_the_audit() -> None:
+    signals = Signals(np.linspace(0, 1, 40))
+    generated = np.arange(40) >= 10
+    picks = compose(
+        signals, np.zeros(40, np.bool_), 20, "top_n", 3, shares=Shares(0.5, 0), generated=generated
+    )
+    audit = [p for p in picks if p.lane == "audit"]
+    assert len(audit) == 10
+    assert not generated[[p.index for p in audit]].any()
+    with pytest.raises(BadInput, match="generated"):
+        compose(signals, np.zeros(40, np.bool_), 2, "top_n", generated=[True])
