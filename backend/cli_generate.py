@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
@@ -21,7 +21,6 @@ VariantArguments = Annotated[
     list[str],
     typer.Argument(metavar="VARIANT", help="The beginnings of ids, from `thresher variants list`."),
 ]
-STATES: tuple[VariantState, ...] = ("planned", "passed", "rejected", "accepted", "refused", "failed")
 variants = typer.Typer(
     help="Variants of images: list them, look at them, overrule the gates.", no_args_is_help=True
 )
@@ -111,7 +110,7 @@ def list_(
     if as_json:
         console.emit(listed)
         return
-    console.table("Variants", ["condition", *STATES], gallery.counts(listed))
+    console.table("Variants", ["condition", *gallery.STATES], gallery.counts(listed))
     rows = [
         [r["id"][:10], r["condition"] or "recipe", r["state"], r["by"], r["parent"], r["reason"]]
         for r in listed[-last:]
@@ -191,11 +190,11 @@ def _told(what: str, many: int, found: list[Variant], as_json: bool, job: str = 
 
 
 def _states(given: list[str] | None) -> list[VariantState]:
-    chosen = [state for state in STATES if state in (given or ())]
+    states: tuple[VariantState, ...] = get_args(VariantState)
     for word in given or ():
-        if word not in STATES:
-            raise BadInput("--state", f"one of {', '.join(STATES)}", word)
-    return chosen
+        if word not in states:
+            raise BadInput("--state", f"one of {', '.join(states)}", word)
+    return [state for state in states if state in (given or ())]
 
 
 def _recipe(given: str | None) -> str:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from PIL import Image
@@ -18,6 +18,7 @@ from generator.variants import PHYSICAL
 from pool.boxes import to_array
 from pool.schema import BadImage, BadInput, NotReady, Sample, Variant, VariantState
 
+STATES: tuple[VariantState, ...] = get_args(VariantState)
 MOST = 12
 """Parents on one contact sheet."""
 WIDTH = 220
@@ -49,18 +50,10 @@ def rows(house: House, project: int, states: Sequence[VariantState] = ()) -> lis
 
 
 def counts(listed: Sequence[dict[str, Any]]) -> list[list[object]]:
-    """How many variants of each condition are in each state: rows of a table."""
+    """How many variants of each condition are in each state: rows of a table, its columns as `STATES`."""
     by = Counter((row["condition"] or "recipe", row["state"]) for row in listed)
-    return [
-        [
-            name,
-            *(
-                by[name, state] or ""
-                for state in ("planned", "passed", "accepted", "rejected", "refused", "failed")
-            ),
-        ]
-        for name in sorted({name for name, _ in by})
-    ]
+    names = sorted({name for name, _ in by})
+    return [[name, *(by[name, state] or "" for state in STATES)] for name in names]
 
 
 def sheet(

@@ -62,9 +62,9 @@ def dusk(image: Pixels, depth: Plane, rng: np.random.Generator) -> Pixels:
 
 
 def night(image: Pixels, depth: Plane, rng: np.random.Generator) -> Pixels:
-    """Night without lamps near, (h, w, 3): 3.7 to 4.3 stops less, bluish, noisy, the sky darkest."""
+    """Night without lamps near, (h, w, 3): 2.8 to 3.4 stops less, bluish, noisy, the sky darkest."""
     check(image, depth, "light")
-    return _exposed(_darkness(decode(image), depth, rng.uniform(3.7, 4.3)), 700, rng)
+    return _exposed(_darkness(decode(image), depth, rng.uniform(2.8, 3.4)), 1400, rng)
 
 
 def street_lamp(image: Pixels, depth: Plane, rng: np.random.Generator) -> Pixels:

@@ -21,9 +21,11 @@ class Limits:
     Harder weather costs more: of 320 boxes in moderate and heavy variants of `generator.renderer` 10 % lost
     their structure, 38 % of those at night, where an object painted black has no edges left to be boxed.
 
-    Bounds of novelty depend on what embeds the images: with EfficientNet-Lite0 a hazy picture is .79 like
-    its clear parent and two different photos .52 on average. Night goes below haze, and what is in the
-    boxes is checked elsewhere, so the default refuses only pictures that have nothing of their parent.
+    Bounds of novelty depend on what embeds the images. With EfficientNet-Lite0 a hazy picture is .79 like
+    its clear parent and two different photos .52 on average; with the small detector of the demonstration,
+    12 streets in 17 conditions are -.39 to 1.00 like their clear parents, and different streets -.30 to .97
+    like each other. So the default refuses only what is the parent's opposite, and equal pictures: raise
+    ``novelty_low`` where your embeddings mean more.
     """
 
     structure_lost: float = 0.35
@@ -44,7 +46,7 @@ class Limits:
     """Confidence from which a new detection is an object."""
     strange_overlap: float = 0.3
     """A detection with this IoU with a known box, or half inside one, is nothing new."""
-    novelty_low: float = 0.2
+    novelty_low: float = -0.5
     """Least cosine similarity of the embeddings of variant and parent."""
     novelty_high: float = 0.9995
     """Most cosine similarity: above it the detector has nothing to learn from the variant."""

@@ -161,7 +161,10 @@ class Shelf:
     ) -> MissingWeights:
         thing = f"The {_WORDS[kind]} {what} is not here"
         if self.root is None:
-            return MissingWeights(f"{thing}: no folder of models is set.")
+            return MissingWeights(
+                f"{thing}: set THRESHER_DIFFUSION_DIR to a folder of models as A1111 has it, and put the "
+                f"file into its {FOLDERS[kind]}."
+            )
         place = self._folder(kind) or self.root / FOLDERS[kind]
         shown = ", ".join([*models][:20]) + (f" and {len(models) - 20} more" if len(models) > 20 else "")
         near = difflib.get_close_matches(

@@ -13,7 +13,7 @@ from backend.demo.scenes import condition, paint
 from generator.depth import EYE, FAR, FOCAL, HORIZON, NEAR, estimate, ground, guided
 from generator.pixels import Plane
 
-DAYLIGHT = [seed for seed in range(200, 300) if condition(seed) in ("noon", "overcast", "low sun")][:12]
+DAYLIGHT = [seed for seed in range(200, 300) if condition(seed) in ("noon", "overcast", "low sun")][:8]
 SIZE = (320, 240)
 
 

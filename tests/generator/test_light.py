@@ -25,7 +25,7 @@ def made(change: Change, metres: float = 6, seed: int = 0, image: Pixels = GREY)
     return decode(change(image, at(metres, image), np.random.default_rng(seed)))
 
 
-@pytest.mark.parametrize(("change", "low", "high"), [(light.dim, 1.2, 1.5), (light.night, 3.7, 4.3)])
+@pytest.mark.parametrize(("change", "low", "high"), [(light.dim, 1.2, 1.5), (light.night, 2.8, 3.4)])
 def test_darkness_is_an_exposure_in_stops(change: Change, low: float, high: float) -> None:
     for seed in range(5):
         stops = np.log2(LEVEL / float((made(change, seed=seed) @ LUMA).mean()))

@@ -52,7 +52,7 @@ def holds(name: str, changes: dict[str, float]) -> bool:
 )
 def test_heavier_weather_does_more(family: str, statistic: str, sign: int) -> None:
     steps = []
-    for seed in DAYLIGHT[:6]:
+    for seed in DAYLIGHT[:4]:
         image = scene(seed)
         done = [change(image, variant(image, f"{family}:{s}", seed))[statistic] for s in SEVERITIES]
         steps.append([sign * value for value in (0.0, *done)])
@@ -63,8 +63,8 @@ def test_heavier_weather_does_more(family: str, statistic: str, sign: int) -> No
 
 @pytest.mark.parametrize("name", CONDITIONS)
 def test_effects_hold_in_daylight_and_the_parent_itself_fails(name: str) -> None:
-    passed = [holds(name, change(scene(s), variant(scene(s), name, s))) for s in DAYLIGHT[:12]]
-    assert sum(passed) >= 11
+    passed = [holds(name, change(scene(s), variant(scene(s), name, s))) for s in DAYLIGHT[:6]]
+    assert sum(passed) >= 5
     assert not holds(name, change(scene(DAYLIGHT[0]), scene(DAYLIGHT[0])))
 
 
@@ -115,7 +115,7 @@ def test_flat_pictures_of_any_size_do_not_trip_it(name: str, level: int, size: t
     assert np.isfinite(list(measure(out).values())).all()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     st.integers(16, 120), st.integers(16, 120), st.integers(0, 2**31), st.sampled_from(sorted(CONDITIONS))
 )

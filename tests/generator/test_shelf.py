@@ -236,7 +236,7 @@ def test_missing_says_which_where_and_what_is_near(root: Path) -> None:
     assert "Near it: realisticVisionV60B1_v60B1VAE." in text
     with pytest.raises(MissingWeights, match="which holds nothing"):
         Shelf(root / "nowhere").vae("x")
-    with pytest.raises(MissingWeights, match="no folder of models is set"):
+    with pytest.raises(MissingWeights, match="THRESHER_DIFFUSION_DIR"):
         Shelf(None).vae("x")
     with pytest.raises(MissingWeights):
         Shelf(root).checkpoint("")
