@@ -74,7 +74,7 @@ def street_lamp(image: Pixels, depth: Plane, rng: np.random.Generator) -> Pixels
     """
     check(image, depth, "light")
     light = decode(image)
-    dark = _darkness(light, depth, rng.uniform(4.6, 5.2))
+    dark = _darkness(light, depth, rng.uniform(3.3, 3.9))
     lamps = _lamps(light, depth, rng)
     lamplight = _lamplight(depth, lamps)[..., None]
     out = dark + light * SODIUM * lamplight * (1 - _sky(depth))
