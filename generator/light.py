@@ -22,6 +22,8 @@ SODIUM = np.array([1.0, 0.62, 0.26], dtype=np.float32)
 """Colour of a warm street lamp, linear."""
 READ = 6.0
 """Read noise in electrons."""
+REACH = 0.35
+"""Lamplight, as a share of daylight, that a fiftieth of the picture has at least."""
 LAMP_HEIGHT = 4.6
 """Metres over the ground."""
 
@@ -74,9 +76,11 @@ def street_lamp(image: Pixels, depth: Plane, rng: np.random.Generator) -> Pixels
     """
     check(image, depth, "light")
     light = decode(image)
-    dark = _darkness(light, depth, rng.uniform(3.3, 3.9))
+    dark = _darkness(light, depth, rng.uniform(4.0, 4.6))
     lamps = _lamps(light, depth, rng)
     lamplight = _lamplight(depth, lamps)[..., None]
+    # Wherever chance hung the lamps, the picture is of a lit street.
+    lamplight *= np.float32(max(1.0, REACH / max(float(np.quantile(lamplight, 0.98)), 1e-3)))
     out = dark + light * SODIUM * lamplight * (1 - _sky(depth))
     return _exposed(out + _bloom(depth, lamps) * SODIUM, 1500, rng)
 

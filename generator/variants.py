@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from generator import seeds
+from generator.diffusion.options import SMALL_STEPS
 from generator.recipe import Control, Mode, Recipe, key
 from generator.renderer import NAME, VERSION
 from generator.weather import Condition
@@ -16,8 +17,6 @@ from pool.schema import BadInput
 
 PHYSICAL = f"{NAME} {VERSION}"
 """The model's name in recipes of the physical renderers."""
-STEPS = 8
-"""Denoising steps of the small model that ships."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +51,7 @@ def recipe_of(condition: Condition, manner: Manner) -> Recipe:
         return Recipe(
             condition.instruction,
             mode="instruct",
-            steps=STEPS,
+            steps=SMALL_STEPS,
             sampler="DDIM",
             cfg=1.0,
             image_cfg=1.0,

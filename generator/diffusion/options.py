@@ -10,6 +10,8 @@ from pool.schema import BadInput
 if TYPE_CHECKING:
     import torch
 
+SMALL_STEPS = 4
+"""Denoising steps that the small model that ships is meant to be sampled with."""
 Precision = Literal["auto", "float32", "float16", "bfloat16"]
 
 

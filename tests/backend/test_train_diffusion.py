@@ -16,7 +16,8 @@ from backend.demo.judge_diffusion import Judged, alter, evidence, psnr, sheet, s
 from backend.demo.pairs import TRAIN_SEEDS, Plan, View, chosen, cut, draw, words
 from backend.demo.train_diffusion import FACTS, LIMIT, Training, fit, make, noise_levels
 from backend.demo.weather import CONDITIONS, pictures
-from generator.diffusion.residual import STEPS, load
+from generator.diffusion.options import SMALL_STEPS
+from generator.diffusion.residual import load
 from pool.schema import BadInput, Box, Region
 
 SHIPPED = Path(str(diffusion.__path__[0]))
@@ -186,7 +187,7 @@ def test_haze_is_paler_and_a_sandstorm_browner(shipped: Any, street: NDArray[np.
 def test_any_size_keeps_its_size(shipped: Any) -> None:
     picture = np.random.default_rng(0).integers(0, 256, (37, 51, 3), np.uint8)
     assert alter(shipped, picture, "dusk", 1, steps=1).shape == (37, 51, 3)
-    assert STEPS > 1
+    assert SMALL_STEPS > 1
 
 
 def test_psnr_is_that_of_scikit_image() -> None:

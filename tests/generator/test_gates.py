@@ -190,7 +190,7 @@ def test_what_the_detector_fails_on_is_wanted_where_structure_is_sure(
 def test_what_the_detector_fails_on_is_refused_where_structure_is_in_doubt(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    with_structure(monkeypatch, [0.9, 0.5, 0.9, 0.9])
+    with_structure(monkeypatch, [0.9, 0.4, 0.9, 0.9])
     assert gates(judge(four(NOTHING), ())) == ["found"]
     with_structure(monkeypatch, [0.9, 0.9, 0.9, 0.9], similar=0.2)
     assert gates(judge(four(NOTHING), ())) == ["found"]
@@ -199,7 +199,7 @@ def test_what_the_detector_fails_on_is_refused_where_structure_is_in_doubt(
 
 
 def test_what_is_in_doubt_and_found_again_is_believed(monkeypatch: pytest.MonkeyPatch) -> None:
-    with_structure(monkeypatch, [0.5, 0.5, 0.5, 0.5])
+    with_structure(monkeypatch, [0.4, 0.4, 0.4, 0.4])
     assert judge(four(seen(BOXES, ("bin",) * 4)), ()).passed
     # One of three is missed: below the least share, and it is in doubt.
     verdict = judge(four(seen(BOXES[[0, 3]], ("bin",) * 2)), ())
@@ -234,7 +234,7 @@ def test_a_box_is_found_by_place_label_and_confidence(after: Seen, again: int) -
 
 
 def test_what_the_detector_missed_in_the_parent_cannot_be_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    with_structure(monkeypatch, [0.5, 0.5, 0.5, 0.5])
+    with_structure(monkeypatch, [0.4, 0.4, 0.4, 0.4])
     verdict = judge(four(NOTHING, before=NOTHING), ())
     assert verdict.passed
     assert math.isnan(check(verdict, "found").value)
