@@ -13,19 +13,22 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from backend import learning, variants
 from backend.house import House, Job
+from backend.intake import NEAR
 from generator import png
 from generator.gates import Case, Seen, judge
 from generator.limits import Limits
-from generator.pixels import Pixels
+from generator.pixels import Boxes, Pixels
 from generator.verdict import as_json
-from pool.boxes import to_array
+from pool.boxes import clip, to_array, upright
 from pool.columns import join
 from pool.images import Picture, decode
-from pool.phash import distances
+from pool.phash import distances, near_duplicates
 from pool.schema import (
+    IN_POOL,
     BadInput,
     Failure,
     ModelVersion,
@@ -38,8 +41,8 @@ from pool.schema import (
 
 log = logging.getLogger("thresher.admission")
 
-IN_POOL: tuple[VariantState, ...] = ("passed", "accepted")
-"""States of variants that are samples of the pool."""
+
+HOLDOUT = "It looks like a holdout image, which must not teach."
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +83,9 @@ class Judge:
         self.vocabulary = variants.vocabulary(house)
         self._limits = limits(house.settings.gates)
         names, self._hashes = house.pool.phashes()
-        roots = {s.id: s.root for s in house.pool.samples().values()}
-        self._roots = np.array([roots[name] for name in names], dtype=np.str_)
+        known = house.pool.samples()
+        self._roots = np.array([known[name].root for name in names], dtype=np.str_)
+        self._holdout = self._hashes[[known[name].holdout for name in names]]
 
     def finish(self, painted: Sequence[Painted]) -> list[Variant]:
         """Store, look at and judge pictures; the variants as the ledger now has them."""
@@ -98,12 +102,20 @@ class Judge:
             if isinstance(found, Failure):
                 done.append(replace(known, state="failed", reason=found.message))
                 continue
-            verdict = judge(
-                self._case(each, file, found, before), self._effects(each.variant), self._limits
-            )
+            try:
+                verdict = judge(
+                    self._case(each, file, found, before), self._effects(each.variant), self._limits
+                )
+            except Exception as error:  # whatever it is, it is about this picture
+                log.exception("%s: a gate failed", each.parent.name)
+                done.append(replace(known, state="failed", reason=f"A gate failed: {error}"))
+                continue
             state: VariantState = "passed" if verdict.passed else "rejected"
-            done.append(replace(known, state=state, gates=as_json(verdict), reason=verdict.reason))
-            if verdict.passed:
+            reason = verdict.reason
+            if verdict.passed and near_holdout(file.phash, self._holdout):
+                state, reason = "rejected", HOLDOUT
+            done.append(replace(known, state=state, gates=as_json(verdict), reason=reason))
+            if state == "passed":
                 fresh.append((sample_of(each.parent, done[-1], file), found))
                 self._hashes = np.append(self._hashes, np.uint64(file.phash))
                 self._roots = np.append(self._roots, each.parent.root)
@@ -142,7 +154,7 @@ class Judge:
         return Case(
             parent=each.source,
             variant=each.picture,
-            boxes=to_array(r.box for r in trusted),
+            boxes=hulls(each.variant, each.parent),
             labels=tuple(r.label for r in trusted),
             before=_seen(() if parent is None else parent.regions),
             after=_seen(found.regions),
@@ -174,22 +186,35 @@ def sample_of(parent: Sample, variant: Variant, picture: Picture) -> Sample:
     )
 
 
+def near_holdout(phash: int, holdout: NDArray[np.uint64]) -> bool:
+    """Whether a picture looks like one of these holdout images: then it must not teach."""
+    return bool(near_duplicates(phash, holdout, NEAR).any())
+
+
+def hulls(variant: Variant, parent: Sample) -> Boxes:
+    """The upright boxes around what a variant proposes, (n, 4) normalised."""
+    return clip(to_array(upright(r.box, parent.width, parent.height) for r in variant.regions))
+
+
 def accept(house: House, wanted: Sequence[Variant]) -> int:
     """Take in variants that the gates or a person turned away; how many. Their tasks are made after that.
 
     Raises:
-        BadInput: one is not rejected, or its root has become holdout.
+        BadInput: one is not rejected, its parent or root is holdout, or it looks like a holdout image.
     """
     for each in wanted:
         if each.state not in ("rejected", "refused"):
             raise BadInput("VARIANT", "a rejected one", f"{each.id[:12]} ({each.state})")
     parents = house.pool.samples([v.parent for v in wanted])
+    every = house.pool.samples()
+    held = {s.id for s in every.values() if s.holdout}
+    hashes = np.array([every[name].phash for name in sorted(held)], dtype=np.uint64)
     taken = []
     for each in wanted:
         parent = parents[each.parent]
-        if parent.holdout:
-            raise BadInput("VARIANT", "one whose parent is no holdout image", each.id[:12])
         picture = decode(house.images.read(f"{each.sample}{each.suffix}"))
+        if {parent.id, parent.root} & held or near_holdout(picture.phash, hashes):
+            raise BadInput("VARIANT", "one that has nothing of a holdout image", each.id[:12], HOLDOUT)
         house.pool.add_samples([sample_of(parent, each, picture)])
         taken.append(replace(each, state="accepted", reason=f"A person accepted it. {each.reason}"))
     house.pool.save_variants(taken)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -86,9 +87,16 @@ def decide(house: House, model: ModelVersion, wish: Wish, round_id: str, job: Jo
     wanted = briefing.undecided(house, model.project)
     columns = briefing.read(house, model, wanted, doubts.columns_of(wish.measure))
     holdout = np.array([wanted[name].holdout for name in columns.samples], dtype=np.bool_)
-    free = np.flatnonzero(~holdout)
     cost = doubts.effort(house, model.project)
     values = doubts.measured(house, model, columns, wish.measure, cost)
+    # Whatever competes, only a share of the batch may be pictures that no camera took.
+    origin = [wanted[name].parent for name in columns.samples]
+    camera = sum(parent is None for parent, held in zip(origin, holdout, strict=True) if not held)
+    kept = rivals(values, origin, _most_generated(s.variant_share, wish.size, camera))
+    kept = np.union1d(kept, briefing.requested(house, model.project, columns)).astype(np.intp)
+    columns, values, holdout = columns.of(kept), values[kept], holdout[kept]
+    generated = np.array([origin[i] is not None for i in kept], dtype=np.bool_)
+    free = np.flatnonzero(~holdout)
     if wish.measure in doubts.LOOKED_AT:
         some = free[top_n(values[free], SHORTLIST * wish.size)]
         again = doubts.looked_at(house, model, [columns.samples[i] for i in some], wish.measure, job)
@@ -97,12 +105,6 @@ def decide(house: House, model: ModelVersion, wish: Wish, round_id: str, job: Jo
     known = briefing.known_boxes(house, model.project, columns.labels)
     how = _strategy(wish.strategy, model, known)
     weighed = weigh(values, briefing.doubtful(columns), known, s.balance)
-    # Whatever competes, only a share of the batch may be pictures that no camera took.
-    origin = [wanted[name].parent for name in columns.samples]
-    kept = rivals(weighed, origin, int(s.variant_share * wish.size))
-    columns, values, weighed, holdout = columns.of(kept), values[kept], weighed[kept], holdout[kept]
-    generated = np.array([origin[i] is not None for i in kept], dtype=np.bool_)
-    free = np.flatnonzero(~holdout)
     table = _Table(
         columns,
         values,
@@ -213,7 +215,7 @@ def _decisions(
     columns, floor = table.columns, house.settings.show_floor
     names = [columns.samples[p.index] for p in picks]
     seen = {p.sample: p for p in house.pool.predictions(model.version, names)}
-    origins = _origins(house, names)
+    origins = _origins(house, model.project, names)
     asked = [p.index for p in picks if p.lane not in BLIND and p.lane != "auto"]
     new = dict(zip(asked, _novel(table.signals, asked), strict=True))
     scarce = [columns.labels[i] for i in rare(table.known_boxes)]
@@ -247,15 +249,24 @@ def _decisions(
     return decisions
 
 
-def _origins(house: House, names: Sequence[str]) -> dict[str, str]:
+def _origins(house: House, project: int, names: Sequence[str]) -> dict[str, str]:
     """What people are told of variants beside why they were picked, by sample."""
-    variants = house.pool.variants_of(names)
+    variants = house.pool.variants_of(project, names)
     parents = house.pool.samples([v.parent for v in variants.values()])
     return {
         name: f" Painted from {parents[v.parent].name}{f' as {v.condition}' if v.condition else ''}: "
         "do its boxes still fit?"
         for name, v in variants.items()
     }
+
+
+def _most_generated(share: float, size: int, camera: int) -> int:
+    """How many generated images may compete, so that they are at most ``share`` of what is asked.
+
+    ``camera`` images compete beside them: where these are few, so is what is asked.
+    """
+    beside = size if share >= 1.0 else math.floor(camera * share / (1.0 - share) + 1e-9)
+    return min(math.floor(share * size + 1e-9), beside)
 
 
 def _novel(signals: Signals, images: Sequence[int]) -> list[bool]:

@@ -17,7 +17,6 @@ from typing import Any
 
 from backend import (
     accepting,
-    admission,
     asking,
     intake,
     learning,
@@ -32,7 +31,7 @@ from backend import (
 )
 from backend.asking import Wish
 from backend.house import House, Job
-from pool.schema import Round
+from pool.schema import IN_POOL, Round
 
 Report = dict[str, Any]
 
@@ -56,6 +55,7 @@ def prelabel(house: House, project: int, job: Job) -> Report:
 
 def push(house: House, project: int, job: Job) -> Report:
     """Label Studio gets every prediction of the champion, and switches to it once the pool is whole."""
+    variants.refresh(house, house.champion(project))
     return outbox.push_predictions(house, house.champion(project), job)
 
 
@@ -189,6 +189,6 @@ def generate(house: House, project: int, job: Job) -> Report:
 
 def admit(house: House, project: int, job: Job) -> Report:
     """Variants that are in the pool become tasks, as every image does."""
-    taken = house.pool.variants(project, states=admission.IN_POOL)
+    taken = house.pool.variants(project, states=IN_POOL)
     samples = house.pool.samples([v.sample for v in taken if v.sample])
     return {"tasks": outbox.make_tasks(house, project, list(samples.values()), job)}

@@ -156,8 +156,11 @@ def withdraw(house: House, project: int, round_id: str) -> None:
     }
     left = sorted(asked.keys() - {a.task for a in pool.annotations(project)})
     note_tasks(house.studio, project, {task: {"why": NOT_ASKED, "route": "waiting"} for task in left})
+    made = pool.variants_of(project, [asked[task].sample for task in left])
     moved = {
-        task: LAST if asked[task].strategy == "holdout" else priority(asked[task].uncertainty)
+        task: LAST
+        if asked[task].strategy == "holdout" or asked[task].sample in made
+        else priority(asked[task].uncertainty)
         for task in left
     }
     set_scores(house.studio, project, version, moved)
@@ -175,7 +178,7 @@ def _drawn(house: House, project: int, version: str, tasks: Mapping[str, int]) -
     target, floor = house.pool.project(project), house.settings.show_floor
     met = {
         p.sample: shown(p, floor, holdout=known[p.sample].holdout).regions
-        for p in proposed(house.pool, house.pool.predictions(version, list(tasks)))
+        for p in proposed(house.pool, project, house.pool.predictions(version, list(tasks)))
     }
     return {
         tasks[name]: results(regions, target, (known[name].width, known[name].height))

@@ -24,48 +24,52 @@ from generator.pixels import Pixels
 from generator.recipe import Recipe, key
 from generator.renderer import render
 from generator.weather import Vocabulary
-from pool.boxes import to_array
 from pool.schema import BadImage, MissingWeights, ModelVersion, NotReady, Sample, ThresherError, Variant
 
 log = logging.getLogger("thresher.painting")
 
 CHUNK = 8
-"""Pictures painted between two writes: what a kill can cost."""
+"""Pictures painted between two writes, if no larger batch is set; a kill costs two of these at most."""
 SPARE = 1_000_000_000
 """Bytes that a local disk keeps free."""
 
 
 def paint(house: House, model: ModelVersion, job: Job) -> dict[str, Any]:
-    """Make every variant that this job planned and that is not made yet.
+    """Make every variant of the project that is planned and not made yet, also what a dead job left.
 
     Raises:
         NotReady: the disk budget is spent, or the disk nearly full; what is made stays.
         MissingWeights: a model was taken away since the job was planned.
     """
-    todo = house.pool.variants(model.project, job=job.id, states=["planned"])
-    done = len(house.pool.variants(model.project, job=job.id)) - len(todo)
+    todo = house.pool.variants(model.project, states=["planned"])
+    done = sum(v.state != "planned" for v in house.pool.variants(model.project, job=job.id))
     total, states = len(todo) + done, Counter[str]()
     judge = admission.Judge(house, model)
     began, here = time.monotonic(), 0
-    with ThreadPoolExecutor(1, "judge") as finisher:
-        last: Future[list[Variant]] | None = None
-        for recipe, part in chunks(todo):
-            job.check()
-            check_room(house)
-            painted = _painted(house, judge.vocabulary, recipe, part)
+    try:
+        with ThreadPoolExecutor(1, "judge") as finisher:
+            last: Future[list[Variant]] | None = None
+            for recipe, part in chunks(todo, max(CHUNK, house.settings.diffusion_batch)):
+                job.check()
+                check_room(house)
+                painted = _painted(house, judge.vocabulary, recipe, part)
+                if last is not None:
+                    states.update(v.state for v in last.result())
+                last = finisher.submit(judge.finish, painted)
+                here += len(part)
+                pace = _pace(here, len(todo), time.monotonic() - began, states)
+                job.tell("paint", done + here, total, pace)
             if last is not None:
                 states.update(v.state for v in last.result())
-            last = finisher.submit(judge.finish, painted)
-            here += len(part)
-            job.tell("paint", done + here, total, _pace(here, len(todo), time.monotonic() - began, states))
-        if last is not None:
-            states.update(v.state for v in last.result())
+    finally:
+        if "painter" in house.__dict__:
+            house.painter.close()  # training and detection want the memory
     job.tell("paint", total, total)
     return {"painted": here, **{name: states[name] for name in ("passed", "rejected", "failed")}}
 
 
-def chunks(todo: Sequence[Variant]) -> Iterator[tuple[Recipe, list[Variant]]]:
-    """Variants of one recipe and size together, at most `CHUNK` of them, the recipe without its seed."""
+def chunks(todo: Sequence[Variant], most: int = CHUNK) -> Iterator[tuple[Recipe, list[Variant]]]:
+    """Variants of one recipe and size together, at most ``most`` of them; seeds are the variants' own."""
     groups: dict[tuple[str, str], list[Variant]] = {}
     recipes: dict[str, Recipe] = {}
     for each in todo:
@@ -74,8 +78,8 @@ def chunks(todo: Sequence[Variant]) -> Iterator[tuple[Recipe, list[Variant]]]:
         recipes.setdefault(name, recipe)
         groups.setdefault((each.condition, name), []).append(each)
     for (_, name), members in groups.items():
-        for start in range(0, len(members), CHUNK):
-            yield recipes[name], members[start : start + CHUNK]
+        for start in range(0, len(members), most):
+            yield recipes[name], members[start : start + most]
 
 
 def check_room(house: House) -> None:
@@ -114,15 +118,31 @@ def _painted(
     if not ready:
         return out
     try:
-        pictures = _pictures(house, known, recipe, ready)
+        pictures: list[Pixels | str] = list(_pictures(house, known, recipe, ready))
+    except MissingWeights:
+        raise
+    except ThresherError:
+        # One of them may have done it: alone, it costs only itself.
+        pictures = [_alone(house, known, recipe, one) for one in ready]
+    for (each, parent, source), picture in zip(ready, pictures, strict=True):
+        if isinstance(picture, str):
+            log.warning("%s: %s", parent.name, picture)
+            out.append(admission.Painted(each, parent, source, None, picture))
+        else:
+            out.append(admission.Painted(each, parent, source, picture))
+    return out
+
+
+def _alone(
+    house: House, known: Vocabulary, recipe: Recipe, one: tuple[Variant, Sample, Pixels]
+) -> Pixels | str:
+    """One picture, or why there is none."""
+    try:
+        return _pictures(house, known, recipe, [one])[0]
     except MissingWeights:
         raise
     except ThresherError as error:
-        log.warning("%s", error)
-        return out + [admission.Painted(v, s, p, None, str(error)) for v, s, p in ready]
-    for (each, parent, source), picture in zip(ready, pictures, strict=True):
-        out.append(admission.Painted(each, parent, source, picture))
-    return out
+        return str(error)
 
 
 def _pictures(
@@ -137,7 +157,7 @@ def _pictures(
         return [render(picture, condition, each.seed) for each, _, picture in ready]
     from generator.diffusion.source import Source
 
-    sources = [Source(p, v.seed, to_array(r.box for r in v.regions)) for v, _, p in ready]
+    sources = [Source(p, v.seed, admission.hulls(v, s)) for v, s, p in ready]
     return house.painter.paint(recipe, sources)
 
 
@@ -147,8 +167,11 @@ def read(house: House, sample: Sample) -> Pixels:
     Raises:
         BadImage: its file is gone or damaged.
     """
-    with Image.open(house.images.local(sample)) as image:
-        return np.asarray(image.convert("RGB"), dtype=np.uint8)
+    try:
+        with Image.open(house.images.local(sample)) as image:
+            return np.asarray(image.convert("RGB"), dtype=np.uint8)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise BadImage(f"The image of {sample.name} cannot be read: {error}.") from error
 
 
 def _pace(done: int, total: int, seconds: float, states: Counter[str]) -> str:

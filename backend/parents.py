@@ -59,7 +59,22 @@ def chosen(house: House, model: ModelVersion, words: Sequence[str], seed: int) -
             picked += ranked
         else:
             picked.append(_named(house, model.project, known, word))
-    return _with_boxes(house, model, [known[s] for s in dict.fromkeys(picked)])
+    return with_boxes(house, model, [known[s] for s in dict.fromkeys(picked)])
+
+
+def check(house: House, project: int, words: Sequence[str]) -> None:
+    """Refuse names and numbers that `chosen` would refuse, without choosing.
+
+    Raises:
+        BadInput: see `chosen`.
+    """
+    known = eligible(house, project)
+    for word in words:
+        how, _, number = word.partition(":")
+        if how in ("hardest", "random") and (number or word == how):
+            _number(word, number or "20")
+        else:
+            _named(house, project, known, word)
 
 
 def eligible(house: House, project: int) -> dict[str, Sample]:
@@ -138,7 +153,8 @@ def condition_errors(house: House, model: ModelVersion) -> tuple[dict[str, float
     return known, dict(Counter(v.condition for v in made))
 
 
-def _with_boxes(house: House, model: ModelVersion, samples: Sequence[Sample]) -> list[Parent]:
+def with_boxes(house: House, model: ModelVersion, samples: Sequence[Sample]) -> list[Parent]:
+    """What people say of each image, or what the champion sees on it where nobody said anything."""
     names = [s.id for s in samples]
     answers = snapshot.labelled(house.pool, model.project, names, people=True)
     how = snapshot.voting_of(house.pool, model.project, house.settings)
@@ -147,8 +163,7 @@ def _with_boxes(house: House, model: ModelVersion, samples: Sequence[Sample]) ->
     out = []
     for sample in samples:
         if sample.id in answers:
-            row = snapshot.Row(sample, tuple(fused[sample.id].regions))
-            out.append(Parent(sample, snapshot.upright(row), True))
+            out.append(Parent(sample, tuple(fused[sample.id].regions), True))
         elif sample.id in seen:
             met = shown(seen[sample.id], house.settings.show_floor, holdout=False)
             out.append(Parent(sample, met.regions, False))

@@ -123,7 +123,7 @@ def _answer(project_id: int, asked: PredictRequest) -> tuple[str, dict[int, Resu
         number = task.id
         try:
             sample, prediction = _look(house, project, model, known.get(number), task)
-            out[number] = _item(house, target, sample, prediction, number, asked.context or [])
+            out[number] = _item(house, target, sample, prediction, number, asked.context or [], project_id)
             if f"task {number}" in failed:
                 house.pool.clear_failures("predict", [f"task {number}"])
         except NotReady:  # it is no image's fault: an error makes Label Studio store nothing
@@ -184,13 +184,14 @@ def _item(
     prediction: Prediction,
     task: int,
     drawn: Sequence[Result],
+    project: int,
 ) -> Result:
     from backend.studio import convert
     from backend.studio.proposals import proposed
 
     areas = [r.box for r in convert.read(list(drawn), target).regions]
     if not areas:
-        prediction = next(proposed(house.pool, [prediction]))
+        prediction = next(proposed(house.pool, project, [prediction]))
         return convert.task_item(task, prediction, target, sample, house.settings.show_floor)
     # Inside an area that somebody points at, even the weak boxes are worth showing.
     there = tuple(r for r in prediction.regions if _inside(r.box, areas))

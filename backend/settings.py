@@ -316,6 +316,13 @@ class Settings(BaseSettings):
         validation_alias=_names("THRESHER_DIFFUSION_BATCH"),
         description="Pictures painted at once; 0: as many as the GPU's memory holds, one without a GPU.",
     )
+    diffusion_side: int = Field(
+        1024,
+        ge=64,
+        le=4096,
+        validation_alias=_names("THRESHER_DIFFUSION_SIDE"),
+        description="Longest side in pixels that is painted at; larger parents are scaled down and back.",
+    )
     variants_gb: float = Field(
         20.0,
         gt=0,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from generator.balance import shares
 from generator.recipe import Mode, Recipe
 from generator.variants import PHYSICAL, Manner, Order, identity, orders, recipe_of
 from generator.weather import Condition, Vocabulary
-from pool.schema import BadInput, ModelVersion, Region, Sample, Variant
+from pool.schema import IN_POOL, BadInput, ModelVersion, Region, Sample, Variant
 
 if TYPE_CHECKING:
     from generator.diffusion.shelf import Shelf
@@ -29,6 +30,8 @@ PHYSICAL_NAME = "physical"
 SMALL = "street-weather"
 """Name of the diffusion model that comes with the project."""
 SMALL_FOLDER = Path(__file__).parent / "demo" / "diffusion"
+LEAST = 16
+"""Pixels of a side that a recipe has at least."""
 WEAKEST = "weakest"
 """The word for: every condition, the more of those in which the champion is weak."""
 
@@ -104,7 +107,8 @@ def plan(house: House, model: ModelVersion, wanted: Wish, job: Job) -> dict[str,
     listed = orders([p.sample.id for p in family], made, part, wanted.per_parent, wanted.seed)
     by_id = {p.sample.id: p for p in family}
     now = datetime.now(UTC)
-    planned = [_variant(model.project, job.id, o, by_id[o.parent], now) for o in listed]
+    side = house.settings.diffusion_side
+    planned = [_variant(model.project, job.id, o, by_id[o.parent], now, side) for o in listed]
     new = house.pool.plan_variants(planned)
     counts: dict[str, int] = {}
     for each in planned:
@@ -121,10 +125,10 @@ def check(house: House, project: int, wanted: Wish) -> None:
     """
     known = vocabulary(house)
     if wanted.recipe:
-        infotext.parse(known.recipes.get(wanted.recipe.strip(), wanted.recipe))
+        _own(known, wanted)
     else:
         _conditions(known, wanted)
-    parents.chosen(house, house.champion(project), wanted.parents, wanted.seed)
+    parents.check(house, project, wanted.parents)
 
 
 def condition(known: Vocabulary, name: str) -> Condition | None:
@@ -142,27 +146,44 @@ def name_of(parent: Sample, variant: Variant) -> str:
 def _recipes(house: House, wanted: Wish) -> dict[str, Recipe]:
     """The recipe of each condition wanted, complete with the hashes of what it is made with."""
     known = vocabulary(house)
-    s = house.settings
-    if wanted.recipe:
-        text = known.recipes.get(wanted.recipe.strip(), wanted.recipe)
-        own = infotext.parse(text)
-        if own.mode == "render":
-            return {own.prompt: _rendered(known, own)}
-        own = replace(own, model=wanted.model or own.model or s.diffusion_model)
-        return {"": _complete(house, own)}
-    manner = _manner(house, wanted.model or s.diffusion_model)
-    return {c.name: _complete(house, recipe_of(c, manner)) for c in _conditions(known, wanted)}
+    usual = house.settings.diffusion_model
+    if not wanted.recipe:
+        manner = _manner(house, wanted.model or usual)
+        return {c.name: _complete(house, recipe_of(c, manner)) for c in _conditions(known, wanted)}
+    own = _own(known, wanted)
+    if own.mode == "render":
+        return {own.prompt: own}
+    if wanted.model:  # another file than the recipe's has another hash
+        own = replace(own, model=wanted.model, model_hash="")
+    elif not own.model and not own.model_hash:
+        own = replace(own, model=usual)
+    return {"": _complete(house, own)}
+
+
+def _own(known: Vocabulary, wanted: Wish) -> Recipe:
+    """The recipe that somebody gave, by name or as infotext.
+
+    Raises:
+        BadInput: it cannot be read, starts from no picture, or is to be run by the renderers.
+    """
+    given = wanted.recipe.strip()
+    own = infotext.parse(known.recipes.get(given, given))
+    if own.mode == "render":
+        weather.select(known, [own.prompt])
+        if own.model != PHYSICAL:
+            raise BadInput("Model", PHYSICAL, own.model, "Its pixels would not be the same.")
+        return own
+    if own.mode == "txt2img":
+        near = get_close_matches(given, list(known.recipes), 1)
+        fix = f"Did you mean {near[0]}?" if near else "Add Denoising strength, such as 0.4, and Steps."
+        raise BadInput("--recipe", "a known name, or one that starts from a picture", given[:80], fix)
+    if wanted.model == PHYSICAL_NAME:
+        raise BadInput("--model", "a checkpoint for a recipe", wanted.model, "Use --weather with physical.")
+    return own
 
 
 def _conditions(known: Vocabulary, wanted: Wish) -> list[Condition]:
     return weather.select(known, ["all"] if WEAKEST in wanted.weather else wanted.weather)
-
-
-def _rendered(known: Vocabulary, recipe: Recipe) -> Recipe:
-    weather.select(known, [recipe.prompt])
-    if recipe.model != PHYSICAL:
-        raise BadInput("Model", PHYSICAL, recipe.model, "Its pixels would not be the same.")
-    return recipe
 
 
 def _manner(house: House, model: str) -> Manner:
@@ -183,20 +204,51 @@ def _complete(house: House, recipe: Recipe) -> Recipe:
     return recipe if recipe.mode == "render" else house.painter.complete(recipe)
 
 
-def _variant(project: int, job: str, order: Order, parent: parents.Parent, at: datetime) -> Variant:
-    size = (parent.sample.width, parent.sample.height)
-    recipe = order.recipe if order.recipe.size else replace(order.recipe, size=size)
+def _variant(
+    project: int, job: str, order: Order, parent: parents.Parent, at: datetime, side: int
+) -> Variant:
+    recipe = order.recipe
+    if recipe.size is None:
+        recipe = replace(recipe, size=working_size(parent.sample.width, parent.sample.height, side))
+    text = infotext.text(recipe)
     return Variant(
-        id=identity(project, order),
+        id=identity(project, parent.sample.id, text),
         project=project,
         job=job,
         parent=parent.sample.id,
         condition=order.condition,
-        recipe=infotext.text(recipe),
+        recipe=text,
         seed=recipe.seed,
         created_at=at,
         regions=carried(parent.regions),
     )
+
+
+def working_size(width: int, height: int, side: int) -> tuple[int, int]:
+    """The size at which a picture is painted: its own, or smaller where its longer side is over ``side``.
+
+    >>> working_size(640, 480, 1024), working_size(4608, 3456, 1024)
+    ((640, 480), (1024, 768))
+    """
+    scale = min(1.0, side / max(width, height))
+    return max(round(width * scale), LEAST), max(round(height * scale), LEAST)
+
+
+def refresh(house: House, model: ModelVersion) -> int:
+    """Bring the boxes that variants propose to what is known of their parents now; how many changed.
+
+    Of those that nobody answered yet: what people say of the parent, or what the champion sees on it.
+    """
+    pool, project = house.pool, model.project
+    made = pool.variants(project, states=IN_POOL)
+    answered = {a.sample for a in pool.annotations(project, [v.sample for v in made if v.sample])}
+    open_ = [v for v in made if v.sample not in answered]
+    samples = pool.samples([v.parent for v in open_])
+    known = {p.sample.id: p for p in parents.with_boxes(house, model, list(samples.values()))}
+    fresh = [replace(v, regions=carried(known[v.parent].regions)) for v in open_ if v.parent in known]
+    changed = [new for new, old in zip(fresh, open_, strict=True) if new.regions != old.regions]
+    pool.save_variants(changed)
+    return len(changed)
 
 
 def carried(regions: Sequence[Region]) -> tuple[Region, ...]:

@@ -195,7 +195,7 @@ class Jobs:
             raise BadInput("job", f"one of {', '.join(WORKFLOWS)}", kind)
         if job is None:
             # A running prelabel may have passed what a new one is about; a running ask or learn is it.
-            same = ("queued",) if kind in ("prelabel", "collect") else ("queued", "running")
+            same = ("queued",) if kind in ("prelabel", "collect", "admit") else ("queued", "running")
             for other in self._alive(kind):
                 wish = ((other.input or {}).get("args") or (None, None))[:2]
                 if tuple(wish) == (project, given) and STATES[other.status] in same:

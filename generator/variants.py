@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from generator import seeds
 from generator.diffusion.options import SMALL_STEPS
-from generator.recipe import Control, Mode, Recipe, key
+from generator.recipe import Control, Mode, Recipe
 from generator.renderer import NAME, VERSION
 from generator.weather import Condition
 from pool.schema import BadInput
@@ -108,7 +108,9 @@ def orders(
     return made
 
 
-def identity(project: int, order: Order) -> str:
-    """The id of a variant: sha256 of project, parent, recipe and seed, in hex."""
-    text = json.dumps([project, order.parent, key(order.recipe), order.recipe.seed])
-    return hashlib.sha256(text.encode()).hexdigest()
+def identity(project: int, parent: str, text: str) -> str:
+    """The id of a variant: sha256 of project, parent and its whole infotext, seed included, in hex.
+
+    So a recipe that was read out of a variant's own file is that variant.
+    """
+    return hashlib.sha256(json.dumps([project, parent, text]).encode()).hexdigest()

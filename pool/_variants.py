@@ -8,7 +8,7 @@ from sqlalchemy import bindparam, func, select, update
 
 from pool.database import Database, Refers, add, chunks, upsert
 from pool.rows import VARIANTS
-from pool.schema import UnknownRecord, Variant, VariantState
+from pool.schema import IN_POOL, UnknownRecord, Variant, VariantState
 from pool.tables import projects, samples, variants
 
 
@@ -59,15 +59,14 @@ def of_project(
         return VARIANTS.load(connection.execute(query.order_by(variants.c.created_at, variants.c.id)))
 
 
-def of_samples(db: Database, ids: Sequence[str]) -> dict[str, Variant]:
-    query = select(*VARIANTS.columns(variants))
+def of_samples(db: Database, project: int, ids: Sequence[str]) -> dict[str, Variant]:
+    query = select(*VARIANTS.columns(variants)).where(
+        variants.c.project == project, variants.c.state.in_(IN_POOL)
+    )
     found: dict[str, Variant] = {}
     with db.read() as connection:
         for part in chunks(sorted(set(ids))):
-            rows = connection.execute(
-                query.where(variants.c.sample.in_(part)).order_by(variants.c.id.desc())
-            )
-            # Two recipes may give the same picture: the first id stands for both, wherever it is asked.
+            rows = connection.execute(query.where(variants.c.sample.in_(part)).order_by(variants.c.id))
             found |= {str(each.sample): each for each in VARIANTS.load(rows)}
     return found
 

@@ -34,6 +34,8 @@ Route = Literal["auto", "human", "double"]
 Origin = Literal["manual", "prediction", "prediction-changed"]
 ModelState = Literal["candidate", "champion", "retired", "refused"]
 VariantState = Literal["planned", "passed", "rejected", "accepted", "refused", "failed"]
+IN_POOL: tuple[VariantState, ...] = ("passed", "accepted")
+"""States of variants whose picture is a sample of the pool."""
 
 
 class ThresherError(Exception):

@@ -326,9 +326,9 @@ class Pool:
         """A project's variants, oldest first; all, or those of a job, or in one of these states."""
         return _variants.of_project(self._db, project, job, states)
 
-    def variants_of(self, samples: Sequence[str]) -> dict[str, Variant]:
-        """By sample, the variant that each of these pictures is; camera images are left out."""
-        return _variants.of_samples(self._db, samples)
+    def variants_of(self, project: int, samples: Sequence[str]) -> dict[str, Variant]:
+        """By sample, the variant that it is in a project's pool; camera images are left out."""
+        return _variants.of_samples(self._db, project, samples)
 
     def variant_bytes(self) -> int:
         """Bytes that the pictures of all variants take, rejected ones among them."""

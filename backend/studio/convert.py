@@ -97,12 +97,12 @@ def task_item(
 ) -> Json:
     """What Label Studio is to hold of a prediction for a task that shows ``sample``.
 
-    Only boxes that people should meet (see :func:`shown`). A holdout image is never the model's choice: it
-    stands last until a round asks for it.
+    Only boxes that people should meet (see :func:`shown`). A holdout image is never the model's choice, and
+    of generated ones a round takes no more than its share: both stand last until a round asks for them.
     """
     met = shown(prediction, show_floor, holdout=sample.holdout)
     item = prediction_item(task, met, project, (sample.width, sample.height))
-    return item | {"score": LAST} if sample.holdout else item
+    return item | {"score": LAST} if sample.holdout or sample.source == "generated" else item
 
 
 def priority(uncertainty: float | None) -> float:

@@ -148,7 +148,10 @@ class _Run:
         target = parse(self.config, self.project.control)
         keys = sorted({task.sample for task in tasks})
         samples = self.pool.samples(keys)
-        seen = {p.sample: p for p in proposed(self.pool, self.pool.predictions(self.version, keys))}
+        seen = {
+            p.sample: p
+            for p in proposed(self.pool, self.project.id, self.pool.predictions(self.version, keys))
+        }
         for task in tasks:
             sample, found = samples[task.sample], seen.get(task.sample)
             if found is None:

@@ -48,8 +48,12 @@ class Bench:
             self.clear()
             self.parts = loading.load(checkpoint, self.dtype, tokenizers)
             self._own_vae = self.parts["vae"]
+            try:
+                self._settle(pixels)
+            except BaseException:
+                self.clear()  # or the next recipe would find parts that lie in different places
+                raise
             self._checkpoint = checkpoint
-            self._settle(pixels)
         if vae != self._vae:
             self._unhook()
             chosen = loading.load_vae(vae, self._own_vae, self.dtype) if vae else self._own_vae

@@ -8,10 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from generator import weather
+from generator import infotext, weather
 from generator.recipe import Recipe
 from generator.variants import PHYSICAL, Manner, Order, identity, orders, recipe_of
 from pool.schema import BadInput
+
+
+def named(project: int, order: Order) -> str:
+    return identity(project, order.parent, infotext.text(order.recipe))
+
 
 NAMES = ("night", "dusk", "snow:heavy")
 RECIPES = {name: Recipe(name, mode="instruct", seed=-1) for name in NAMES}
@@ -27,7 +32,7 @@ def test_each_parent_gets_what_is_wanted_and_a_condition_again_only_after_all_ot
     for i in range(parents):
         had = Counter(o.condition for o in made if o.parent == f"p{i}")
         assert max(had.values()) - min(had[name] for name in NAMES) <= 1
-    assert len({identity(1, o) for o in made}) == len(made)
+    assert len({named(1, o) for o in made}) == len(made)
 
 
 def test_shares_are_kept_where_parents_have_room_for_them() -> None:
@@ -38,8 +43,8 @@ def test_shares_are_kept_where_parents_have_room_for_them() -> None:
 def test_a_larger_wish_begins_with_the_pictures_of_the_smaller_one() -> None:
     few = orders(["a", "b"], RECIPES, dict.fromkeys(NAMES, 2), 3, 7)
     many = orders(["a", "b", "c"], RECIPES, dict.fromkeys(NAMES, 4), 4, 7)
-    assert {identity(1, o) for o in few} < {identity(1, o) for o in many}
-    assert {identity(2, o) for o in few}.isdisjoint(identity(1, o) for o in many)
+    assert {named(1, o) for o in few} < {named(1, o) for o in many}
+    assert {named(2, o) for o in few}.isdisjoint(named(1, o) for o in many)
 
 
 def test_a_pasted_seed_is_the_first_variants_own() -> None:
@@ -81,4 +86,4 @@ def test_an_order_of_another_parent_recipe_or_seed_is_another_picture() -> None:
         Order("a", "night", Recipe("night", mode="instruct", seed=2)),
         Order("a", "night", Recipe("dusk", mode="instruct", seed=1)),
     ]
-    assert len({identity(1, o) for o in (base, *others)}) == 4
+    assert len({named(1, o) for o in (base, *others)}) == 4

@@ -492,7 +492,8 @@ def test_variants_are_planned_once_and_tried_again_only_after_a_failure(pool: Po
     assert pool.variants(1, job="job-2") == [again[1]]
     assert pool.variants(1, states=["passed"]) == [done]
     assert pool.variants(2) == []
-    assert pool.variants_of(["s" * 64, parent.id]) == {"s" * 64: done}
+    assert pool.variants_of(1, ["s" * 64, parent.id]) == {"s" * 64: done}
+    assert pool.variants_of(2, ["s" * 64]) == {}
     assert pool.variant_bytes() == 100
 
 
