@@ -146,9 +146,7 @@ class House:
         from generator.diffusion.pipeline import Painter
 
         s = self.settings
-        options = PainterOptions(
-            device=_torch_device(s.device), batch=s.diffusion_batch, threads=s.threads, hub=s.diffusion_hub
-        )
+        options = PainterOptions(device=_torch_device(s.device), batch=s.diffusion_batch, threads=s.threads)
         return Painter(shelf(self), options)
 
     def only_project(self, wanted: int | None) -> Project:

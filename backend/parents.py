@@ -27,11 +27,10 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Parent:
-    """An image to make variants of; ``regions`` are what people (``trusted``) or the champion see on it."""
+    """An image to make variants of; ``regions`` are what people say of it, or else the champion."""
 
     sample: Sample
     regions: tuple[Region, ...]
-    trusted: bool
 
 
 def chosen(house: House, model: ModelVersion, words: Sequence[str], seed: int) -> list[Parent]:
@@ -163,12 +162,12 @@ def with_boxes(house: House, model: ModelVersion, samples: Sequence[Sample]) -> 
     out = []
     for sample in samples:
         if sample.id in answers:
-            out.append(Parent(sample, tuple(fused[sample.id].regions), True))
+            out.append(Parent(sample, tuple(fused[sample.id].regions)))
         elif sample.id in seen:
             met = shown(seen[sample.id], house.settings.show_floor, holdout=False)
-            out.append(Parent(sample, met.regions, False))
+            out.append(Parent(sample, met.regions))
         else:
-            out.append(Parent(sample, (), False))
+            out.append(Parent(sample, ()))
     return out
 
 

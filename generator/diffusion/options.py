@@ -22,15 +22,14 @@ class PainterOptions:
     ``device`` is torch's word for it, empty the best there is (CUDA, then Apple's, then the processor).
     ``dtype`` "auto" is float16 on CUDA and float32 elsewhere. ``batch`` images go through together: 0 lets
     it grow on CUDA until memory is well used and is 1 elsewhere; whatever it is, it is halved where memory
-    runs out. ``threads`` is torch's number of them, 0 leaves it. ``hub`` lets the shelf fetch models
-    from the Hugging Face hub. ``compile`` compiles the UNet: minutes once, then faster steps.
+    runs out. ``threads`` is torch's number of them, 0 leaves it. ``compile`` compiles the UNet: minutes
+    once, then faster steps.
     """
 
     device: str = ""
     dtype: Precision = "auto"
     batch: int = 0
     threads: int = 0
-    hub: bool = False
     compile: bool = False
 
     def __post_init__(self) -> None:

@@ -40,7 +40,7 @@ class Painter:
     """
 
     def __init__(self, shelf: Shelf, options: PainterOptions = PainterOptions()) -> None:  # noqa: B008 -- frozen
-        self._shelf = replace(shelf, hub=True) if options.hub else shelf
+        self._shelf = shelf
         self._options = options
         self._bench: Bench | None = None
         self._batches: memory.Batches | None = None
